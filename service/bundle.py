@@ -257,6 +257,13 @@ class Manifest(_Frozen):
         return max(self.max_gap, state_ttl_ms // self.interval_ms) if self.jumps else self.max_gap
 
     @property
+    def period(self) -> int | None:
+        """Slots after which all seasons of the memory begin again together; None for a bundle of
+        contract 1, whose seasons may not be named."""
+        period_ms = math.lcm(self.interval_ms, *self.seasons_ms)
+        return None if self.contract == 1 else period_ms // self.interval_ms
+
+    @property
     def median(self) -> int:
         """Index of the point forecast among the quantiles."""
         return self.quantiles.index(0.5)

@@ -119,12 +119,13 @@ class Pipeline:
         """One poll and all that follows from it.
         Returns the number of records processed, or polled if that failed."""
         self._health.beat()
-        batches = self._poll()
+        most = min(self._delivery.backoff.limit, self._pace.limit)
+        batches = self._poll(most)
         records = sum(map(len, batches))
         self._delivery.restore_slice(beside=bool(batches))
         try:
             self._delivery.commit_adopted()
-            records = self._serve(batches)
+            records = self._serve(batches, most)
             if not batches:
                 self._delivery.readiness.prove()
             self._switching.advance()
@@ -139,18 +140,19 @@ class Pipeline:
         self._delivery.assignment.show()
         return records
 
-    def _poll(self) -> list[PartitionBatch]:
+    def _poll(self, most: int) -> list[PartitionBatch]:
         try:
-            batches = self._intake.poll(self.poll_s)
+            batches = self._intake.poll(self.poll_s, most)
         except OffsetGone as error:
             self._delivery.skip_deleted(error)
             return []
         self._delivery.readiness.show(self._health)
         return batches
 
-    def _serve(self, batches: Sequence[PartitionBatch]) -> int:
+    def _serve(self, batches: Sequence[PartitionBatch], most: int) -> int:
         """Process chunk by chunk, with a commit whenever one is due. Records left when the turn's
-        time is up are read again in the next turn. Returns the number of records processed."""
+        time is up are read again in the next turn. `most` is the maximum number of records of the
+        poll. Returns the number of records processed."""
         delivery, backoff = self._delivery, self._delivery.backoff
         polled, served, fetched = time.monotonic(), 0, sum(map(len, batches))
         backoff.taken(batches)
@@ -165,10 +167,12 @@ class Pipeline:
             if served < fetched and self._pace.is_over:
                 delivery.commit_now()
                 delivery.assignment.rewind()
+                self._pace.end(served, fetched)
                 return served
         delivery.commit_if_due(at_once=backoff.cautious)
-        if fetched < backoff.limit:
+        if fetched < most:
             delivery.flush()
+        self._pace.end(served, fetched)
         return served
 
     def _chunks(self, batches: Sequence[PartitionBatch]) -> Iterator[list[Decoded]]:

@@ -100,6 +100,17 @@ def fit_bundle(
     return run.export(run.fit(report), out)
 
 
+def refit_bundle(
+    panel: Panel, recipe: Recipe, split: Split, out: Path, report: TrainingProgress = no_progress
+) -> Manifest:
+    """Train with the choices of the validation part on the whole panel, as `train_bundle` does with
+    `refit`, and write the bundle. Nothing is scored. Raises as `train_bundle` does."""
+    run = _Run(panel, with_seasons(recipe, panel, split), split, time.monotonic())
+    fits = run.fit(report)
+    again = run.fit_again(fits)
+    return run.export(again or fits, out, refit=again is not None)
+
+
 def joined(parts: Sequence[Forecaster], targets: Sequence[str], channels: Sequence[str]) -> Model:
     """One model of the forecasters of all targets.
     A stream without named channels has only one, which is returned."""

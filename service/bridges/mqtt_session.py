@@ -48,7 +48,7 @@ class MqttSession:
     """Connects when it is asked for messages, and again after an outage."""
 
     def __init__(self, settings: MqttSettings, max_bytes: int) -> None:
-        """Nothing is received while messages of `max_bytes` wait. Raises SettingsError."""
+        """Receiving pauses while messages of `max_bytes` wait. Raises SettingsError."""
         self._settings, self._max_bytes = settings, max_bytes
         self._inbox: deque[Message] = deque()
         self._bytes = 0

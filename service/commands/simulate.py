@@ -69,7 +69,7 @@ def simulate(
 
 @dataclass(frozen=True, slots=True)
 class Simulated:
-    """What is sent where, and how fast; see the options of `simulate`."""
+    """Content, destination and speed of a simulation; see the options of `simulate`."""
 
     topic: str | None
     speed: float

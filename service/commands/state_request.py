@@ -1,4 +1,4 @@
-"""What the commands of `eddycast state` have in common: their settings, model and broker."""
+"""Settings, model and broker shared by the commands of `eddycast state`."""
 
 from __future__ import annotations
 

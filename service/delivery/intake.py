@@ -19,17 +19,16 @@ class Intake:
         """`stage` is entered around the poll."""
         self._consumer = delivery.connections.consumer
         self._partitions, self._assignment = delivery.partitions, delivery.assignment
-        self._checkpoint, self._backoff = delivery.checkpoint, delivery.backoff
-        self._stage = stage
+        self._checkpoint, self._stage = delivery.checkpoint, stage
 
-    def poll(self, longest_s: float) -> list[PartitionBatch]:
-        """Wait for records, but no longer than until the next commit. If a callback rolled back
-        meanwhile, the records returned do not follow what was processed: they are discarded and
-        read again. Raises OffsetGone, BrokerUnavailable."""
+    def poll(self, longest_s: float, most: int) -> list[PartitionBatch]:
+        """Wait for up to `most` records, but no longer than until the next commit. If a callback
+        rolled back meanwhile, the records returned do not follow what was processed: they are
+        discarded and read again. Raises OffsetGone, BrokerUnavailable."""
         wait = self._wait(longest_s)
         with self._stage("poll"):
             self._assignment.seek_to_committed()
-            batches = self._consumer.poll(wait, self._backoff.limit)
+            batches = self._consumer.poll(wait, most)
         if self._assignment.is_behind:
             return []
         return [batch for batch in batches if self._partitions.is_serving(batch.partition)]

@@ -3,7 +3,8 @@ Decides where a poll is cut, never what is computed.
 
 A turn that is too long makes the group expel this member, a liveness probe fail, and the broker
 abort the transaction; the same work then starts over. So a turn ends with a commit once its time is
-up, and the rest of its records is read again in the next turn.
+up, and the rest of its records is read again in the next turn. Polls then take little more than a
+turn can process: otherwise a backlog is read as a whole, and thrown away, for each part of it.
 """
 
 from __future__ import annotations
@@ -20,10 +21,12 @@ _UNITS, _UNIT_S = 64.0, 0.01
 _LEAST_S = 1e-6
 #: Fraction of a turn that a chunk should take.
 _CHUNK = 0.5
+#: Records of a poll before any turn was too long: no limit.
+_ALL = 1 << 40
 
 
 class Pace:
-    """Seconds per unit of cost (`demand.cost`), and the end of the turn.
+    """Seconds per unit of cost (`demand.cost`), the end of the turn, and the size of the next poll.
     Used by the polling thread alone."""
 
     def __init__(self, turn_s: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -31,6 +34,8 @@ class Pace:
         self._turn_s, self._clock = turn_s, clock
         self._units, self._seconds = _UNITS, _UNITS * _UNIT_S
         self._worked, self._at = 0.0, clock()
+        #: Maximum number of records of the next poll.
+        self.limit = _ALL
 
     @property
     def chunk(self) -> float:
@@ -57,3 +62,8 @@ class Pace:
     def is_over(self) -> bool:
         """True once the work of the turn has taken `turn_s`."""
         return self._worked >= self._turn_s
+
+    def end(self, served: int, fetched: int) -> None:
+        """End a turn that processed `served` of `fetched` records. If some are left, the next poll
+        takes at most twice those; after each turn that leaves none, twice as many as before."""
+        self.limit = 2 * served if served < fetched else min(2 * self.limit, _ALL)

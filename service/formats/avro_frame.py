@@ -38,7 +38,7 @@ def schema_id_of(value: bytes) -> tuple[SchemaId, int]:
 
 
 def unframed(value: bytes) -> bytes:
-    """What is behind the id of a schema; a value without one as it is."""
+    """The payload behind a schema id; a value without one is returned as it is."""
     return value[SIZES.get(value[:1], 0) :]
 
 

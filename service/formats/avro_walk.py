@@ -71,7 +71,7 @@ class Walk:
         return np.clip(sizes, 0, self.limit)
 
     def fixed(self, rows: Int64, size: int) -> NDArray[np.uint8]:
-        """So many bytes of each row, [n, size]."""
+        """Consume `size` bytes of each row: uint8 [n, size]."""
         at = self.at[rows]
         self.skip(rows, size)
         last = len(self.bytes) - 1

@@ -151,7 +151,7 @@ class Mapping:
                 yield from self._of_element(context, record.latest, place + match.path)
 
     def _documents(self, record: Record) -> Iterator[tuple[str, Any]]:
-        """As `documents.documents`."""
+        """The documents of a record with their places: see `documents.documents`."""
         if self.avro is not None:
             return iter([("", self.avro.document(record.value))])
         return documents(self.settings, record.value, record.time)

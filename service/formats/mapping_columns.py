@@ -116,7 +116,7 @@ class _Batch:
         return entries
 
     def _values(self, entries: Entries, stamps: Int64) -> Found:
-        """Every entry is one reading."""
+        """Read each entry as one reading."""
         read, rows = self._reader.numbers.read, entries.rows
         columns = [
             read(self._layout.columns[pointer.tokens](entries.objects))
@@ -128,7 +128,7 @@ class _Batch:
         return self._found(rows, self._names(entries, None), stamps, values, entries.places)
 
     def _fields(self, entries: Entries, stamps: Int64) -> Found:
-        """Every field of an entry is one reading."""
+        """Read each field of each entry as one reading."""
         is_wild = self._layout.entries is not None
         find = all_fields if is_wild else named_fields
         fields = find(self._mapping, self._layout, entries.objects)

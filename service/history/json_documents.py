@@ -74,8 +74,8 @@ def _by_column(record: Row) -> dict[str, list[Any]]:
 
 
 def _beside(record: Row, alone: bool) -> Row:
-    """What stands beside readings: all but lists, or the time zone of a document that is `alone`,
-    where everything else is the same for all of them."""
+    """The fields beside a list of readings: all but lists, or only the time zone of a document that
+    is `alone`, where all other fields are the same for all readings."""
     return {
         name: each
         for name, each in record.items()

@@ -69,8 +69,8 @@ def _folder() -> Path:
 
 
 def _beside(buoy: History, glucose: History) -> History:
-    """Both on one clock: the older set is moved by whole weeks,
-    so that both end together and a hold-out has both."""
+    """Join both histories on one clock: the older one is moved by whole weeks, so that both end
+    together and a hold-out has both."""
     weeks = (buoy.end_ms - glucose.end_ms) // WEEK_MS
     names = {"glucose": "cgm/glucose", "isig": "cgm/sensor-current"}
     moved = [

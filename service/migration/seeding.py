@@ -45,7 +45,7 @@ _RECORDS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class SeedOptions:
-    """What is read beside files, and what is overridden."""
+    """Sources to read beside files, and checks to override."""
 
     from_topic: bool = False
     partitioner: str | None = None  # of the producers, for streams that the input does not hold
@@ -149,7 +149,7 @@ class _Seeding:
         self._in_both = overlap.left_out
 
     def result(self) -> Seeded:
-        """What was read."""
+        """Counts of everything read so far."""
         counts = self._from_files, self._from_topic, self._in_both, self._unreadable
         return Seeded(self.ends, len(self._rows), *counts)
 

@@ -46,8 +46,6 @@ def verify(directory: Path, runtime: Runtime, wanted: dict[str, Array]) -> None:
     manifest = runtime.manifest
     batch = wanted["value"].shape[1]
     state = {spec.name: np.zeros((batch, *spec.shape), spec.dtype) for spec in manifest.state}
-    scored = [name in _IN_DATA_UNITS for name in manifest.scores]
-    bounded = [name != "covered_80" and name not in _IN_DATA_UNITS for name in manifest.scores]
     # 2.4999999 and 2.5000001 round to 2 and 3
     slack = 1.0 if manifest.support == "integer" else 0.0
     for name in ("one_step", "multi_step"):
@@ -57,48 +55,37 @@ def verify(directory: Path, runtime: Runtime, wanted: dict[str, Array]) -> None:
     before = np.zeros(batch)
     for step in range(len(wanted["value"])):
         at = {name: column[step] for name, column in wanted.items() if name not in JUMPED}
-        scale = at["scale"]
         with _runs(directory / STEP, step):
             result = runtime.step(at["value"], at["timestamp"], state)
         steep = _Steepness(runtime, at, state, before, result)
-        state, before = result.next_state, scale
+        _compare(_Check(str(directory / STEP), step, slack), at, result, steep)
+        state, before = result.next_state, at["scale"]
         with _runs(directory / FORECAST, step):
             multi_step = runtime.forecast(at["timestamp"], state)
-        check = _Check(str(directory / STEP), step, slack)
-        for name in ("expected", "error"):
-            if name in runtime.optional:
-                check.scaled(name, at[name], getattr(result, name), steep.before)
-        check.scaled("one_step", at["one_step"], result.one_step, scale)
-        check.within(
-            "surprise",
-            at["surprise"],
-            result.surprise,
-            _PROBABILITY_TOLERANCE,
-            slack=steep.surprises,
-        )
-        if "anomaly" in runtime.optional:
-            check.within(
-                "anomaly",
-                at["anomaly"],
-                result.anomaly,
-                _PROBABILITY_TOLERANCE,
-                slack=steep.anomalies,
-            )
-        check.missing("scores", at["scores"], result.scores)
-        check.scaled("scores", at["scores"][..., scored], result.scores[..., scored], scale)
-        near = partial(steep.scores, bounded)
-        check.within(
-            "scores",
-            at["scores"][..., bounded],
-            result.scores[..., bounded],
-            _PROBABILITY_TOLERANCE,
-            slack=near,
-        )
         _Check(str(directory / FORECAST), step, slack).scaled(
-            "multi_step", at["multi_step"], multi_step, scale
+            "multi_step", at["multi_step"], multi_step, at["scale"]
         )
     if runtime.manifest.jumps:
         _verify_jump(directory, runtime, wanted, state)
+
+
+def _compare(check: _Check, at: dict[str, Array], result: StepResult, steep: _Steepness) -> None:
+    """Compare all outputs of one step; `at` holds the expected ones."""
+    optional, names = steep.runtime.optional, steep.runtime.manifest.scores
+    for name in ("expected", "error"):
+        if name in optional:
+            check.scaled(name, at[name], getattr(result, name), steep.before)
+    check.scaled("one_step", at["one_step"], result.one_step, at["scale"])
+    check.probability("surprise", at["surprise"], result.surprise, steep.surprises)
+    if "anomaly" in optional:
+        check.probability("anomaly", at["anomaly"], result.anomaly, steep.anomalies)
+    expected, found = at["scores"], result.scores
+    check.missing("scores", expected, found)
+    scored = [name in _IN_DATA_UNITS for name in names]
+    check.scaled("scores", expected[..., scored], found[..., scored], at["scale"])
+    bounded = [name != "covered_80" and name not in _IN_DATA_UNITS for name in names]
+    slack = partial(steep.scores, bounded)
+    check.probability("scores", expected[..., bounded], found[..., bounded], slack)
 
 
 def _verify_jump(
@@ -207,6 +194,12 @@ class _Check:
         if expected.dtype == np.float32:
             unit = np.maximum(unit, np.abs(expected) * _FLOAT32 / GOLDEN_TOLERANCE)
         self.within(name, expected, found, GOLDEN_TOLERANCE, unit)
+
+    def probability(
+        self, name: str, expected: Array, found: Array, slack: Callable[[], Array]
+    ) -> None:
+        """Check for differences within the tolerance of probabilities + `slack()`."""
+        self.within(name, expected, found, _PROBABILITY_TOLERANCE, slack=slack)
 
     def within(
         self,

@@ -40,7 +40,7 @@ def anomaly(alarm: Alarm, per_week: float) -> Event:
 
 
 def silent(stream: str, timestamp: int, silent_ms: float, rhythm_ms: float) -> Event:
-    """Nothing has come since the reading with this stamp, for longer than usual."""
+    """The event of a stream without readings since this stamp, for longer than usual."""
     seconds = {"silent_s": round(silent_ms / 1000, 3), "usual_s": rhythm_ms / 1000}
     return Event(stream, {"event": "silent", "timestamp": timestamp} | seconds)
 

@@ -172,5 +172,5 @@ class _Figures(Collector):
             yield metric
 
     def describe(self) -> Iterator[Metric]:
-        """Nothing: what there is depends on the records."""
+        """No metric is described in advance: which ones exist depends on the records."""
         return iter(())

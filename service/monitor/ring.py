@@ -134,8 +134,8 @@ class Ring:
         return taken
 
     def quantiles(self, rows: Rows, indexes: Int64) -> Float64:
-        """What was expected of these readings, and the forecasts made at them for each further
-        remembered lead, [n, leads, levels], rounded to what float32 holds of them: the digits of
+        """Quantiles expected of these readings, and those forecast at them for each further
+        remembered lead, [n, leads, levels], rounded to the digits that a float32 holds: those of
         the record, unless it had more."""
         at = indexes % self._size
         bases = self._bases[rows, at]

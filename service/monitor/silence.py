@@ -1,4 +1,4 @@
-"""When a stream is called silent: nothing has come for several times its usual gap."""
+"""The rule for silent streams: no reading for several times the usual gap."""
 
 from __future__ import annotations
 

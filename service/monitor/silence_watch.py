@@ -14,7 +14,7 @@ from eddycast.service.records import Float64, Int64
 
 
 class _Columns(NamedTuple):
-    """What is known of the latest records of a panel's rows."""
+    """Columns of the latest records of a panel's rows."""
 
     arrived: list[int]  # broker time, ms
     is_silent: list[bool]

@@ -25,6 +25,7 @@ from eddycast.service.records import DeadLetter, Observations
 _NAME = 100
 
 _DROPPED, _RESTARTED = "readings were dropped", "streams were restarted"
+_CLOCK = "a clock was set back, or several senders share a name: give each its own"
 #: Verdicts that are logged: event and action.
 _VERDICTS: Final = {
     Verdict.DUPLICATE: (_DROPPED, "a sender repeats readings: harmless, the first one counts"),
@@ -33,10 +34,8 @@ _VERDICTS: Final = {
         "readings are faster than the model's interval: set time.aggregate, or train a shorter one",
     ),
     Verdict.LATE: (_DROPPED, CODES["late"].action),
-    Verdict.RESTART: (
-        _RESTARTED,
-        "a clock was set back, or several senders share a name: give each its own",
-    ),
+    Verdict.SET_BACK: ("streams went back in time and kept their memory", _CLOCK),
+    Verdict.RESTART: (_RESTARTED, _CLOCK),
 }
 
 

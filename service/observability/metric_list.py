@@ -22,7 +22,10 @@ STAGES = (
     "produce", "commit",
 )  # fmt: skip
 #: Verdicts on readings (`processing/alignment.py`); values of the label `verdict`.
-VERDICTS = ("first", "next", "gap", "reset", "duplicate", "second", "late", "restart", "gathered")
+VERDICTS = (
+    *("first", "next", "gap", "reset", "duplicate", "second", "late"),
+    *("restart", "gathered", "set_back"),
+)
 #: Reasons why a look at the registry fails (`registry/following.py`); values of `problem`.
 REGISTRY_PROBLEMS = ("unavailable", "damaged", "restored")
 #: The anomaly of a reading that is counted.
@@ -67,8 +70,8 @@ class MetricList(Definitions):
             "gap, reset: sensors or a link drop out; a night without rows is a gap, and reset "
             "forgets the stream, see time.state_ttl_s. duplicate, second: a "
             "sender repeats readings or is faster than the model's interval. "
-            "late, restart: a clock is wrong or a buffer is sent out of order. gathered: with "
-            "time.aggregate, the readings of a step beside the one that opened it.",
+            "late, set_back, restart: a clock is wrong or a buffer is sent out of order. "
+            "gathered: with time.aggregate, the readings of a step beside the one that opened it.",
             "verdict",
             values=VERDICTS,
         )

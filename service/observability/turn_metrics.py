@@ -28,7 +28,7 @@ class TurnMetrics:
     """Used by the polling thread alone."""
 
     def __init__(self, metrics: Metrics, input_topic: str, dead_letter_topic: str) -> None:
-        """Both topics are named in log lines about bad data."""
+        """Log lines about bad data name both topics."""
         self.metrics = metrics
         #: Entered around each stage of a turn.
         self.stage = Stopwatch()

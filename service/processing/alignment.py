@@ -13,13 +13,20 @@ With k = slot - last slot:
     stream never seen                             FIRST      a new row
     stamp = last stamp                            DUPLICATE  dropped
     stamp < last stamp                            LATE       dropped
-    third late one in a row, in increasing order  RESTART    the clock was set back: a new row
-    the same, but contradicted by other records   LATE       a wrong clock; RESTART at the 256th
+    third late one in a row, in increasing order  SET_BACK   the clock was set back: the row moves
+                                                             back, see below, then as GAP
+    the same, but contradicted by other records   LATE       a wrong clock; SET_BACK at the 256th
+    set back, but the row cannot be moved         RESTART    a new row
     k < 1                                         SECOND     a second reading in one slot, dropped
     k = 1                                         NEXT       one step
     1 < k <= max_gap                              GAP        k - 1 slots without a value first,
                                                              stepped or jumped over
     k > max_gap                                   RESET      the memory is too old: a new row
+
+A row whose clock was set back is moved back in time by the fewest whole periods that leave it
+before the reading; a period holds every season of the memory a whole number of times. The slots up
+to the reading are then a gap like any other, and the seasons are in phase with the new stamps. A
+row cannot be moved without a known period, or if that gap is longer than `max_gap`.
 
 Everything here is a pure function of columns, without a clock, so a replay gives the same results.
 """
@@ -47,20 +54,21 @@ class Verdict(IntEnum):
     LATE = 6
     RESTART = 7
     GATHERED = 8  # only with `time.aggregate`, see `slots.py`
+    SET_BACK = 9
 
 
 #: Verdicts whose row is zeroed before the step.
 FRESH = frozenset({Verdict.FIRST, Verdict.RESET, Verdict.RESTART})
 #: Verdicts whose reading is stepped and forecast; other readings are dropped and counted.
-ACCEPTED = FRESH | {Verdict.NEXT, Verdict.GAP}
+ACCEPTED = FRESH | {Verdict.NEXT, Verdict.GAP, Verdict.SET_BACK}
 
 #: The phase moves by 1 / LOCK of a reading's distance from it.
 LOCK = 10
 #: Late readings in a row, in increasing order, that show that the clock was set back.
 LATE_RUN = 3
 #: The same if the partition's other records contradict the new stamps. A buffer that is sent late,
-#: or a clock that was wrong for an hour, is shorter; a sensor whose clock is set back for good
-#: restarts in the end.
+#: or a clock that was wrong for an hour, is shorter; a sensor whose clock is set back for good is
+#: accepted in the end.
 LATE_RUN_CONTRADICTED = 256
 
 _NEXT = int(Verdict.NEXT)
@@ -74,7 +82,7 @@ class Aligned:
 
     verdict: NDArray[np.int8]  # a `Verdict`
     slot: Int64  # slot of the step of an accepted reading; the stream's last slot for a dropped one
-    imputed: Int64  # steps without a value to run before it: k - 1 for GAP, else 0
+    imputed: Int64  # steps without a value to run before it: k - 1 for GAP and SET_BACK, else 0
     rows: NDArray[np.void]  # `records.ROW_PREFIX` to store; unchanged for DUPLICATE and SECOND
 
     @property
@@ -94,13 +102,14 @@ def align(
     interval_ms: int,
     max_gap: int | Int64,
     contradicted: NDArray[np.bool_] | None = None,
+    period: int | None = None,
 ) -> Aligned:
     """Align one wave: reading i against the row prefix rows[i]; each stream at most once.
 
     `rows` is `records.ROW_PREFIX` [n], with `observations` = 0 for a stream never seen;
     `timestamps` int64 [n], ms; `max_gap` of all rows, or of each. `contradicted` bool [n] marks
     stamps that disagree with the partition's stream time (`Eviction.contradicted`); by default
-    none.
+    none. `period` is in slots, None if a row whose clock was set back begins anew.
     """
     slot, phase = _locked(timestamps, rows["phase"], interval_ms)
     k = slot - rows["last_slot"]
@@ -117,21 +126,22 @@ def align(
         else np.where(contradicted, LATE_RUN_CONTRADICTED, LATE_RUN)
     )
     verdict = _verdicts(rows, timestamps, k, max_gap, late_run >= needed)
+    first_slot, first_phase = _first(timestamps, interval_ms)
+    k = _set_back(rows, verdict, first_slot, k, max_gap, period)
 
     fresh, accepted = _IS_FRESH[verdict], _IS_ACCEPTED[verdict]
-    first_slot, first_phase = _first(timestamps, interval_ms)
+    begun = fresh | (verdict == Verdict.SET_BACK)
     dropped_late = verdict == Verdict.LATE
     stored = np.empty(len(rows), ROW_PREFIX)
-    stored["last_slot"] = np.where(fresh, first_slot, np.where(accepted, slot, rows["last_slot"]))
+    stored["last_slot"] = np.where(begun, first_slot, np.where(accepted, slot, rows["last_slot"]))
     stored["last_timestamp"] = np.where(accepted, timestamps, rows["last_timestamp"])
-    stored["phase"] = np.where(fresh, first_phase, np.where(accepted, phase, rows["phase"]))
+    stored["phase"] = np.where(begun, first_phase, np.where(accepted, phase, rows["phase"]))
     stored["observations"] = np.where(fresh, 1, rows["observations"] + accepted)
     stored["late_timestamp"] = np.where(
         accepted, 0, np.where(dropped_late, timestamps, rows["late_timestamp"])
     )
     stored["late_run"] = np.where(accepted, 0, np.where(dropped_late, late_run, rows["late_run"]))
-    imputed = np.where(verdict == Verdict.GAP, k - 1, 0)
-    return Aligned(verdict, stored["last_slot"].copy(), imputed, stored)
+    return Aligned(verdict, stored["last_slot"].copy(), _imputed(verdict, k), stored)
 
 
 def align_slots(
@@ -139,12 +149,13 @@ def align_slots(
     timestamps: Int64,
     interval_ms: int,
     max_gap: int | Int64,
-    restarted: NDArray[np.bool_],
+    set_back: NDArray[np.bool_],
+    period: int | None = None,
 ) -> Aligned:
     """Align one wave of closed slots (`slots.py`) by their start, like `align`.
 
-    `restarted` bool [n] marks slots that begin a new row. Only the steps of a row are moved on:
-    stamps, and runs of late readings, are those of its readings.
+    `set_back` bool [n] marks slots of a clock that was set back. Only the steps of a row are moved
+    on: stamps, and runs of late readings, are those of its readings.
     """
     slot = timestamps // interval_ms
     k = slot - rows["last_slot"]
@@ -152,16 +163,15 @@ def align_slots(
     verdict[k > 1] = Verdict.GAP
     verdict[k > max_gap] = Verdict.RESET
     verdict[k < 1] = Verdict.SECOND  # of a row whose readings were not gathered before
-    verdict[restarted] = Verdict.RESTART
+    verdict[set_back] = Verdict.SET_BACK
     verdict[rows["observations"] == 0] = Verdict.FIRST
+    k = _set_back(rows, verdict, slot, k, max_gap, period)
     fresh, accepted = _IS_FRESH[verdict], _IS_ACCEPTED[verdict]
     stored = rows.copy()
     stored["last_slot"] = np.where(accepted, slot, rows["last_slot"])
     stored["phase"] = 0.0
     stored["observations"] = np.where(fresh, 1, rows["observations"] + accepted)
-    return Aligned(
-        verdict, stored["last_slot"].copy(), np.where(verdict == Verdict.GAP, k - 1, 0), stored
-    )
+    return Aligned(verdict, stored["last_slot"].copy(), _imputed(verdict, k), stored)
 
 
 def _all_next(rows: NDArray[np.void], timestamps: Int64, slot: Int64, phase: Float64) -> Aligned:
@@ -216,6 +226,30 @@ def _verdicts(
     verdict[ahead == 0] = Verdict.DUPLICATE
     late = ahead < 0
     verdict[late] = Verdict.LATE
-    verdict[late & proven] = Verdict.RESTART
+    verdict[late & proven] = Verdict.SET_BACK
     verdict[rows["observations"] == 0] = Verdict.FIRST
     return verdict
+
+
+def _set_back(
+    rows: NDArray[np.void],
+    verdict: NDArray[np.int8],
+    slot: Int64,
+    k: Int64,
+    max_gap: int | Int64,
+    period: int | None,
+) -> Int64:
+    """Return `k` counted from rows moved back where the verdict is SET_BACK; where they cannot be
+    moved, `verdict` is changed to RESTART."""
+    if not (back := verdict == Verdict.SET_BACK).any():
+        return k
+    if period is None:
+        verdict[back] = Verdict.RESTART
+        return k
+    k = np.where(back, (slot - rows["last_slot"] - 1) % period + 1, k)
+    verdict[back & (k > max_gap)] = Verdict.RESTART
+    return k
+
+
+def _imputed(verdict: NDArray[np.int8], k: Int64) -> Int64:
+    return np.where((verdict == Verdict.GAP) | (verdict == Verdict.SET_BACK), k - 1, 0)

@@ -34,8 +34,8 @@ Tensor = NDArray[Any]
 _STEPPED = ("one_step", "surprise", "scores", *OPTIONAL)
 #: Callable (partition, streams, slots), called before rows change; implemented by `Journal.touch`.
 Touch = Callable[[int, Sequence[bytes], Int64], None]
-#: Callable (prefix of rows, timestamps, interval, max_gap, marked), as `align`, which is one.
-Align = Callable[[NDArray[np.void], Int64, int, int | Int64, Bool], Aligned]
+#: Callable (prefix of rows, timestamps, interval, max_gap, marked, period): `align` is one.
+Align = Callable[[NDArray[np.void], Int64, int, int | Int64, Bool, int | None], Aligned]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,7 @@ class Engine:
         #: The tensors of a row that are the model's.
         self.tensors = tuple(spec.name for spec in runtime.manifest.state)
         self.max_gap = runtime.manifest.max_gap if max_gap is None else max_gap
+        self.period = runtime.manifest.period
         self.forecast_every = forecast_every
 
     def run(
@@ -154,7 +155,9 @@ class _Run:
         with self._stage("align"):
             stamps, marked = self._timestamps[wave], self._marked[wave]
             longest = self._engine.max_gap + (0 if holding is None else holding.reach(slots))
-            aligned = self._engine.align(prefix[slots], stamps, self._interval, longest, marked)
+            aligned = self._engine.align(
+                prefix[slots], stamps, self._interval, longest, marked, self._engine.period
+            )
             accepted, fresh = aligned.accepted, aligned.fresh
             self._verdicts[wave] = aligned.verdict
             self._accepted[wave] = accepted

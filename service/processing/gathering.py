@@ -40,8 +40,8 @@ class Gathered:
     """The slots that closed, as one observation each, by partition."""
 
     observations: list[Observations]
-    restarted: Bool  # [m]: slots that begin a new row
-    verdicts: NDArray[np.int8]  # [n], of all readings: GATHERED, DUPLICATE, LATE, RESTART or NEXT
+    set_back: Bool  # [m]: slots that opened as the clock was set back
+    verdicts: NDArray[np.int8]  # [n], of all readings: GATHERED, DUPLICATE, LATE, SET_BACK or NEXT
 
     @property
     def settled(self) -> NDArray[np.int8]:
@@ -73,8 +73,8 @@ class Gathering:
         """Take the readings of one chunk, in the order of their records, at most one entry for each
         partition. Changes the rows. Raises MemoryError."""
         taken = [self._partition(one) for one in arrived]
-        observations, restarted, verdicts = zip(*taken, strict=True)
-        return Gathered(list(observations), np.concatenate(restarted), np.concatenate(verdicts))
+        observations, set_back, verdicts = zip(*taken, strict=True)
+        return Gathered(list(observations), np.concatenate(set_back), np.concatenate(verdicts))
 
     def _partition(self, arrived: Arrived) -> tuple[Observations, Bool, NDArray[np.int8]]:
         one = arrived.observations
@@ -179,7 +179,7 @@ class Gathering:
             rows.put(row, stream)
             which += [row] * len(stream.closed)
             closed += stream.closed
-        position, slot, figures, restarted = (
+        position, slot, figures, set_back = (
             zip(*closed, strict=True) if closed else ((), (), (), ())
         )
         return Events(
@@ -187,7 +187,7 @@ class Gathering:
             np.array(which, np.int64),
             np.array(slot, np.int64),
             np.array(figures).reshape(-1, *rows.figures.shape[1:]),
-            np.array(restarted, np.bool_),
+            np.array(set_back, np.bool_),
         )
 
     def _closed(
@@ -214,4 +214,4 @@ class Gathering:
             one.record_times[position],
             offsets[where],
         )
-        return closed, events.restarted[where]
+        return closed, events.set_back[where]

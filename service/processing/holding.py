@@ -43,7 +43,7 @@ class Holding:
         return np.where(known, self._steps, 0)
 
     def over(self, slots: Int64, missing: Int64) -> Held:
-        """What holds over gaps of `missing` int64 [n] steps."""
+        """Values to hold over gaps of `missing` int64 [n] steps."""
         values = self._arena.gather(slots, [HELD])[HELD][:, 1:]
         return Held(values, np.minimum(missing, self.reach(slots)))
 

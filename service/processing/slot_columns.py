@@ -21,7 +21,7 @@ from eddycast.service.processing.slots import (
     LEAST,
     MOST,
     OPEN,
-    RESTARTED,
+    SET_BACK,
     SUM,
     UNSEEN,
     Events,
@@ -77,7 +77,7 @@ def gather(
         runs.row[here],
         runs.slot[here],
         figures[here],
-        runs.status[here] == RESTARTED,
+        runs.status[here] == SET_BACK,
     )
     _move_on(rows, kept, runs, figures, repeats, irregular, len(times))
     return events, verdicts, irregular

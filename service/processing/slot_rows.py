@@ -16,7 +16,7 @@ Bool = NDArray[np.bool_]
 
 @dataclass(slots=True)
 class Rows:
-    """What rows [r] of one partition hold of their slots; changed in place."""
+    """Columns [r] of the open slots of one partition; changed in place."""
 
     status: Int64
     slot: Int64

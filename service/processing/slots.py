@@ -9,8 +9,8 @@ of the records, with s = its slot:
     s = open slot                               GATHERED   also if an earlier stamp comes later
     s > open or last slot                       NEXT       the open slot closes, s opens
     s < open slot, or s has closed              LATE       dropped
-    late in so many later slots one after       RESTART    the clock was set back: the open slot
-    another as `alignment.py` asks for                     closes, s opens and begins a new row
+    late in so many later slots one after       SET_BACK   the clock was set back: the open slot
+    another as `alignment.py` asks for                     closes, s opens
 
 After each reading of the partition, of whatever stream, every open slot closes that is due, which
 is when the partition's stream time reaches
@@ -38,8 +38,8 @@ from numpy.typing import NDArray
 from eddycast.service.processing.alignment import LATE_RUN, LATE_RUN_CONTRADICTED, Verdict
 from eddycast.service.records import Float64, Int64
 
-#: Status of a row: no slot yet, none open, one open, one open that begins a new row.
-UNSEEN, CLOSED, OPEN, RESTARTED = range(4)
+#: Status of a row: no slot yet, none open, one open, one open since the clock was set back.
+UNSEEN, CLOSED, OPEN, SET_BACK = range(4)
 #: Rows of `own_tensors.GATHERED`: figures of each channel over the readings that are not missing,
 #: and the newest reading as it is.
 SUM, COUNT, LEAST, MOST, LAST = range(5)
@@ -68,7 +68,7 @@ class Events(NamedTuple):
     row: Int64  # of the stream
     slot: Int64
     figures: Float64  # [n, 5, channels]
-    restarted: NDArray[np.bool_]  # a new row begins with this slot
+    set_back: NDArray[np.bool_]  # the slot opened as the clock was set back
 
 
 def nothing_gathered(rows: int, channels: int) -> Float64:
@@ -143,7 +143,7 @@ class Stream:
 
     def _close(self, position: int) -> None:
         if self.status >= OPEN:
-            self.closed.append((position, self.slot, self.figures.copy(), self.status == RESTARTED))
+            self.closed.append((position, self.slot, self.figures.copy(), self.status == SET_BACK))
             self.status, self.due = CLOSED, 0
 
     def _open(
@@ -176,5 +176,5 @@ class Stream:
         if self.late_run < (LATE_RUN_CONTRADICTED if contradicted else LATE_RUN):
             return Verdict.LATE
         self._close(position)
-        self._open(position, slot, stamp, values, RESTARTED)
-        return Verdict.RESTART
+        self._open(position, slot, stamp, values, SET_BACK)
+        return Verdict.SET_BACK

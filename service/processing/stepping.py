@@ -1,4 +1,4 @@
-"""From the readings of a chunk to forecasts: by themselves, or gathered in slots."""
+"""Turn the readings of a chunk into forecasts: one for each, or one for each slot."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Stepping:
                 ]
             )
         slots = gathered.observations
-        forecasts = self._run(slots, gathered.restarted, forecast)
+        forecasts = self._run(slots, gathered.set_back, forecast)
         return Stepped(slots, forecasts, readings, gathered.verdicts, gathered.settled)
 
     def _run(self, observations: list[Observations], marked: Bool, forecast: bool) -> Forecasts:

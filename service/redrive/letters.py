@@ -70,7 +70,8 @@ class LetterTopic:
                     yield letter
 
     def _marked(self) -> set[str]:
-        """Every mark follows its letters in the same partition."""
+        """Identities of letters that are marked as replayed; a mark follows its letters in the same
+        partition."""
         return {
             identity
             for batch in self._batches()

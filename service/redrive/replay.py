@@ -44,7 +44,7 @@ _GONE = "the topic does not have it, or not any more"
 
 @dataclass(slots=True)
 class Report:
-    """What became of the chosen letters."""
+    """Counts of the chosen letters by outcome."""
 
     replayed: int = 0  # records
     before: int = 0  # letters whose record was replayed by an earlier run

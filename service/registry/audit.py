@@ -1,4 +1,4 @@
-"""What happened to a model last: changes of its champion, and verdicts on candidates that did not
+"""The latest history of a model: changes of its champion, and verdicts on candidates that did not
 become champion. No bundle is loaded."""
 
 from __future__ import annotations

@@ -1,5 +1,4 @@
-"""All settings in one frozen object, as a program is handed them;
-`eddycast.service.settings.load` reads them."""
+"""All settings in one frozen object; `eddycast.service.settings.load` reads them."""
 
 from __future__ import annotations
 
@@ -103,59 +102,49 @@ class Settings(BaseSettings):
         )
 
     @model_validator(mode="after")
-    def _rooms_agree(self) -> Self:
-        kafka, commit = self.kafka, self.commit
-        for name, time_ms, limit_name, limit_ms in (
-            (
-                "interval_ms",
-                commit.interval_ms,
-                "transaction_timeout_ms",
-                kafka.transaction_timeout_ms,
-            ),
-            (
-                "timeout_ms",
-                round(self.waits.commit_s * 1000),
-                "transaction_timeout_ms",
-                kafka.transaction_timeout_ms,
-            ),
-            (
-                "timeout_ms",
-                round(self.waits.commit_s * 1000),
-                "max_poll_interval_ms",
-                kafka.max_poll_interval_ms,
-            ),
-            (
-                "handover_ms",
-                round(self.waits.handover_s * 1000),
-                "session_timeout_ms",
-                kafka.session_timeout_ms,
-            ),
+    def _times_agree(self) -> Self:
+        kafka, commit, waits = self.kafka, self.commit, self.waits
+        interval_ms, timeout_ms = commit.interval_ms, round(waits.commit_s * 1000)
+        handover_ms = round(waits.handover_s * 1000)
+        for name, time_ms, limit in (
+            ("interval_ms", interval_ms, "transaction_timeout_ms"),
+            ("timeout_ms", timeout_ms, "transaction_timeout_ms"),
+            ("timeout_ms", timeout_ms, "max_poll_interval_ms"),
+            ("handover_ms", handover_ms, "session_timeout_ms"),
         ):
-            require(time_ms < limit_ms, f"commit.{name} must be shorter than kafka.{limit_name}")
-        three = {self.topics.input, self.topics.output, self.topics.dead_letters}
-        require(self.changelog not in three, "topics.changelog must be a topic of its own")
-        require(
-            self.monitor.events not in three | {self.changelog},
-            "monitor.events must be a topic of its own",
-        )
+            is_shorter = time_ms < getattr(kafka, limit)
+            require(is_shorter, f"commit.{name} must be shorter than kafka.{limit}")
+        return self
+
+    @model_validator(mode="after")
+    def _topics_differ(self) -> Self:
+        topics = self.topics
+        taken: set[str | None] = {topics.input, topics.output, topics.dead_letters}
+        for name, topic in (
+            ("topics.changelog", self.changelog),
+            ("monitor.events", self.monitor.events),
+        ):
+            require(topic not in taken, f"{name} must be a topic of its own")
+            taken.add(topic)
+        return self
+
+    @model_validator(mode="after")
+    def _groups_agree(self) -> Self:
         require(
             self.registry.url is None or self.bundle.version is None,
             "bundle.version pins a bundle and registry.url follows a registry: set one of them",
         )
-        require(
-            self.output.format != "avro" or self.schema_registry.url is not None,
-            "output.format avro needs schema_registry.url as well",
-        )
-        places = (*PLACES, *FEED_PLACES)
-        require(
-            self.input.format != "avro" or self.schema_registry.url is not None,
-            "input.format avro needs schema_registry.url as well",
-        )
+        for group in ("output", "input"):
+            require(
+                getattr(self, group).format != "avro" or self.schema_registry.url is not None,
+                f"{group}.format avro needs schema_registry.url as well",
+            )
         require(
             not (self.time.is_gathered and self.output.chosen_headers),
             "output.headers belong to one record, and with time.aggregate a forecast follows from "
             "several: set one of them",
         )
+        places = (*PLACES, *FEED_PLACES)
         require(
             self.faults.kill_at is None or self.faults.kill_at in places,
             f"faults.kill_at must be one of {', '.join(places)}",

@@ -60,7 +60,7 @@ def ahead(x: Float64, weights: Float64, k: int) -> Float64:
 
 
 def free_run(x: Float64, weights: Float64) -> Float64:
-    """From the last value of the train part on, every forecast read as if it had been observed."""
+    """Forecasts from the end of the train part, each read as if it had been observed."""
     path = list(x[:KNOWN])
     total = float(np.sum(path))
     for _ in range(ROWS - KNOWN):

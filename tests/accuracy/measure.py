@@ -100,8 +100,8 @@ def _recipe(case: Case, panel: Panel) -> Recipe:
 
 
 def _split(case: Case, panel: Panel) -> Split:
-    """As the protocol has it; `gift` learns from all before the first window,
-    the last of it being validation."""
+    """The split of the case's protocol; `gift` learns from everything before the first window, the
+    last of it being validation."""
     if case.protocol != "gift":
         return Split.parse(case.split or protocol_of(case.protocol).split, len(panel))
     end = training_rows(len(panel), [case.horizon])

@@ -29,9 +29,9 @@ def detected(*rows: int) -> Float64:
 def test_published_scores_of_files(
     window: tuple[int, int], false: int, place: int, published: float
 ) -> None:
-    """So many false detections before the window and the first true one at this row of it: the
-    published numbers of both, and the row at which the published score comes out to its last digit.
-    HTM's two lie one row apart, where the anomaly itself begins."""
+    """The cases take the published number of false detections before the window, and the row of the
+    first true one at which the published score comes out to its last digit. HTM's two lie one row
+    apart, where the anomaly itself begins."""
     first = window[0] + place
     scored = Scored(detected(*range(650, 650 + false), first, first + 7), [window])
     assert raw_score(scored, 1.0) == pytest.approx(published, abs=1e-12)

@@ -13,7 +13,7 @@ class Clock:
         self._end = (0.0, 0.0)
 
     def start(self) -> None:
-        """Only the first call counts."""
+        """Start the clock; further calls are ignored."""
         if self._start is None:
             self._start = (time.perf_counter(), time.process_time())
 

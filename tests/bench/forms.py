@@ -1,4 +1,4 @@
-"""What of a forecast is written, and in which form: settings of `output.*` that are compared."""
+"""Settings of `output.*` that are compared: the content and form of a written forecast."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Feed:
         self._thread = threading.Thread(target=self._run, name="feed", daemon=True)
 
     def start(self) -> None:
-        """From now on."""
+        """Begin to send."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -137,7 +137,7 @@ def _owners(fleet: Fleet) -> Owners:
 
 
 def _shared(fleet: Fleet) -> bool:
-    """Every partition is served, each by one, and everyone serves some."""
+    """True when each partition is served by exactly one worker and no worker is idle."""
     held = [worker.holds() for worker in fleet.alive]
     return all(held) and sum(map(len, held)) == len(set().union(*held)) == PARTITIONS
 
@@ -157,7 +157,7 @@ def _now_ms() -> float:
 
 
 def _stamps(broker: KafkaBroker) -> dict[int, NDArray[np.int64]]:
-    """When the committed forecasts of each partition were appended, ms since the epoch."""
+    """Append times of the committed forecasts of each partition, ms since the epoch."""
     reader = broker.reader(_OUTPUT)
     found: dict[int, list[NDArray[np.int64]]] = {partition: [] for partition in range(PARTITIONS)}
     ends = reader.end(list(found))

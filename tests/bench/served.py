@@ -74,8 +74,8 @@ class _Broker:
 
 
 class _Offsets:
-    """In place of the producer of transactions:
-    rows go nowhere, offsets are committed by the consumer."""
+    """Stand-in for the transactional producer: rows are discarded, and the consumer commits
+    offsets."""
 
     def produce(self, *_: Any) -> None:
         """No changelog."""
@@ -113,8 +113,8 @@ Answer = tuple[dict[str, float], dict[str, float]]
 
 
 def service(address: str, source: str, sink: str, bundle: Path, records: int) -> Answer:
-    """At least once. `Clock.report` from the first records polled to the commit of the last;
-    microseconds a record in each stage."""
+    """Measure the service at least once: `Clock.report` from the first records polled to the commit
+    of the last, and microseconds a record in each stage."""
     return _serve(_Broker, "at_least_once", address, source, sink, bundle, records)
 
 
@@ -133,16 +133,14 @@ def exactly_once(
 
 
 def garbage(address: str, source: str, sink: str, bundle: Path, records: int) -> Answer:
-    """As `exactly_once`, on a source that holds no observation:
-    every record is to be a dead letter."""
+    """Measure `exactly_once` on a source in which every record is a dead letter."""
     return _serve(
         _Broker, "exactly_once", address, source, sink, bundle, records, "dead_letters_total"
     )
 
 
 def without_changelog(address: str, source: str, sink: str, bundle: Path, records: int) -> Answer:
-    """As `service`, but a stream's row is gone when the process is:
-    what durable rows are measured against."""
+    """Measure `service` without a changelog: the baseline for the cost of durable rows."""
     with patch("eddycast.service.pipeline.Store", _Forgetful):
         return _serve(_WithoutChangelog, "at_least_once", address, source, sink, bundle, records)
 

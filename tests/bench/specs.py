@@ -13,7 +13,7 @@ from eddycast.service.records import ROW_PREFIX
 
 @dataclass(frozen=True)
 class Spec:
-    """As `eddycast.service.state.arena.Spec`."""
+    """A copy of `eddycast.service.state.arena.Spec`."""
 
     name: str
     dtype: str
@@ -21,7 +21,7 @@ class Spec:
 
 
 def read_specs(stream: TextIO) -> list[Spec]:
-    """From a JSON list of name, dtype and shape."""
+    """Read a JSON list of name, dtype and shape."""
     return [Spec(name, dtype, tuple(shape)) for name, dtype, shape in json.load(stream)]
 
 

@@ -53,7 +53,7 @@ def _make(kind: type[Exception]) -> Exception:
 
 
 def _alert() -> ssl.SSLError:
-    """As the library raises it when the other side has sent an alert."""
+    """The error that the library raises when the peer has sent an alert."""
     alert = ssl.SSLError(1, "x")
     alert.reason = "TLSV1_ALERT_UNKNOWN_CA"
     return alert

@@ -126,8 +126,8 @@ def test_a_fenced_producer_does_not_fence_its_successor(bench: Bench) -> None:
 def test_the_offsets_of_a_refused_transaction_are_in_no_later_one(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, guarded: bool, skipped: int | None
 ) -> None:
-    """With a producer that is given up after an error. One that goes on commits them later:
-    five records are lost."""
+    """A producer is closed after an error. One that is used again commits them later, and five
+    records are lost."""
     if not guarded:
         monkeypatch.setattr(KafkaProducer, "_end", go_on)
     topic, name = bench.topic(2), new_id()
@@ -153,8 +153,7 @@ def test_the_offsets_of_a_refused_transaction_are_in_no_later_one(
 def test_a_member_that_learns_from_the_answer_to_its_join_that_it_was_expelled_has_lost_everything(
     bench: Bench,
 ) -> None:
-    """As one does that was frozen while it joined.
-    It must neither keep its partitions nor claim them."""
+    """A member that was frozen while it joined must neither keep its partitions nor claim them."""
     topic = bench.topic(2)
     listener, patient = (
         Listener(),
@@ -284,8 +283,8 @@ def test_a_reader_of_a_broker_that_hangs_says_so_in_time(kafka: KafkaServer, ben
 def test_a_process_that_was_stopped_wakes_and_is_fenced(
     kafka: KafkaServer, bench: Bench, membership: str, end: str
 ) -> None:
-    """By its membership as of the last poll. Asked for at the commit, its client has forgotten it,
-    and Kafka takes offsets that come without one: what the second run shows."""
+    """The fence is the membership captured at the last poll. At the commit the client has already
+    forgotten it, and Kafka accepts offsets without one, as the second run shows."""
     source, sink, group = bench.topic(), bench.topic(), f"z-{uuid.uuid4().hex[:8]}"
     bench.fill(source, 0, numbers(5))
     command = [

@@ -194,7 +194,7 @@ def test_a_controller_is_no_broker(secure_kafka: SecureKafka) -> None:
 
 
 def test_a_port_that_hangs_up_is_waited_for() -> None:
-    """As a broker does that is going down: nothing is certain."""
+    """A broker that is going down hangs up as well, so this is no refusal."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=_hang_up, args=(server,), daemon=True).start()
         address = f"127.0.0.1:{server.getsockname()[1]}"

@@ -135,7 +135,7 @@ admin.close()
 
 
 def ask(realm: Realm, *flags: str, **changes: str) -> subprocess.CompletedProcess[str]:
-    """In a process of its own: the library reads its environment once."""
+    """Run the doctor in a process of its own, because the library reads its environment once."""
     given = [
         f"--kafka.bootstrap_servers={realm.broker}",
         "--kafka.security_protocol=SASL_PLAINTEXT",

@@ -42,7 +42,7 @@ class Listener:
         self.events.append((self.name, "lost", tuple(sorted(partitions))))
 
     def saw(self, what: str) -> list[int]:
-        """Every partition of every event of this kind."""
+        """All partitions in events of this kind."""
         return [
             p
             for name, kind, partitions in self.events

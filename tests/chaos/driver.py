@@ -111,7 +111,7 @@ def run(
 def _disturb(
     scene: Scene, feed: Feed, faults: Iterable[Fault], result: Result, say: Callable[[str], None]
 ) -> None:
-    """Every fault in turn, then peace until everything that was sent is committed. Raises Stuck."""
+    """Inject each fault in turn, then wait until everything sent is committed. Raises Stuck."""
     fleet = scene.fleet
     feed.start()
     try:
@@ -152,7 +152,7 @@ def _follow(servers: str, topics: Topics, result: Result, shape: Shape) -> None:
 def _differences(
     servers: str, disturbed: Topics, undisturbed: Topics, may_repeat: bool, champions: Champions
 ) -> list[Difference]:
-    """On both output topics, and in the rows."""
+    """Differences between two runs in both output topics and in the rows."""
     found: list[Difference] = []
     for name in ("output", "dead_letters"):
         expected = read(servers, getattr(undisturbed, name))

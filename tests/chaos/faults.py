@@ -199,7 +199,7 @@ def _broker(scene: Scene, draw: random.Random) -> Times:
 
 
 def _leader(scene: Scene, draw: random.Random) -> Times:
-    """Every node leads some of the partitions."""
+    """Kill and restart one node; each leads some of the partitions."""
     began = time.monotonic()
     scene.site.kafka.kill(draw.randrange(len(scene.site.kafka.log_files())))
     recovered = _recovered(scene)
@@ -262,7 +262,7 @@ _ACTS: dict[str, Callable[[Scene, random.Random], Times]] = {
 
 
 def _recovered(scene: Scene) -> float:
-    """When something newer than now is committed everywhere."""
+    """Time at which each partition has committed something newer than this call."""
     ends = {partition: end + 1 for partition, end in scene.progress.ends().items()}
     return scene.progress.await_reached(ends, scene.fleet)
 
@@ -284,7 +284,7 @@ def _joined(scene: Scene, **settings: str) -> Worker:
 
 
 def _dead(victim: Worker) -> float:
-    """When it had killed itself."""
+    """Time at which the worker had killed itself."""
     await_true(
         lambda: victim.code is not None,
         _STARTS_S,
@@ -294,7 +294,7 @@ def _dead(victim: Worker) -> float:
 
 
 def _ways(scene: Scene, draw: random.Random) -> Sequence[Proxy]:
-    """To one node, or to all."""
+    """Proxies of one node, or of all."""
     every = scene.site.proxies
     return draw.choice(([draw.choice(every)], every))
 

@@ -91,7 +91,7 @@ class Feed:
         self.records = 0
 
     def start(self) -> None:
-        """From now on."""
+        """Begin to send."""
         self._thread.start()
 
     def stop(self) -> None:
@@ -103,7 +103,7 @@ class Feed:
             raise self._raised
 
     def sent_at(self, stamp: int) -> float:
-        """When the minute was sent to which this stamp belongs; 0 for one that never was."""
+        """Time at which the minute of this stamp was sent; 0 if it never was."""
         minute = round((stamp - START_MS) / MINUTE_MS)
         return self.sent[minute] if 0 <= minute < len(self.sent) else 0.0
 

@@ -68,7 +68,7 @@ class Proxy:
 
     @contextlib.contextmanager
     def stalled(self) -> Iterator[None]:
-        """While the block lasts nothing passes; connections stay, and new ones are taken."""
+        """Stop all traffic within the block; connections stay open, and new ones are accepted."""
         self._loop.call_soon_threadsafe(self._open.clear)
         try:
             yield
@@ -76,7 +76,7 @@ class Proxy:
             self._loop.call_soon_threadsafe(self._open.set)
 
     def cut(self) -> None:
-        """Every connection ends, whatever was under way."""
+        """Abort all connections."""
         self._run(self._cut())
 
     async def _cut(self) -> None:
@@ -94,7 +94,7 @@ class Proxy:
         writer.transport.abort()
 
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Until either side is gone; then the other goes, too."""
+        """Copy bytes until either side closes, then close the other."""
         with contextlib.suppress(OSError):
             while chunk := await reader.read(_CHUNK):
                 await self._open.wait()

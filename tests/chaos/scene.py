@@ -33,8 +33,8 @@ _HASTY = {"request_timeout_ms": 2_000, "reconnect_backoff_max_ms": 200}
 
 
 def patient(servers: str) -> KafkaBroker:
-    """For whoever prepares a run: a broker may need long for a topic on a machine that does much
-    else."""
+    """A broker for preparing a run, with long time-outs: on a busy machine it is slow to create a
+    topic."""
     return KafkaBroker(
         KafkaSettings(
             bootstrap_servers=servers,
@@ -65,7 +65,7 @@ class Topics:
         return f"{self.group}-changelog"
 
     def create(self, servers: str, partitions: int, replication: int) -> None:
-        """All but the input."""
+        """Create all topics but the input."""
         admin = patient(servers).admin()
         admin.create_topic(self.output, partitions, replication)
         admin.create_topic(self.dead_letters, partitions, replication)

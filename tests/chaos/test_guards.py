@@ -36,6 +36,6 @@ def test_the_checker_notices_a_commit_that_comes_after_the_handover(place: Site)
 
 
 def test_with_all_guards_the_same_faults_change_nothing(place: Site) -> None:
-    """With as much at risk."""
+    """The run has as many records at risk as those without a guard."""
     result = disturbed(place, None)
     assert is_clean([result]), table([result])

@@ -55,7 +55,7 @@ def test_a_sort_is_a_kind() -> None:
 
 
 def test_at_least_once_repeats_and_does_no_other_harm(place: Site) -> None:
-    """After `commit.5` outputs are there whose offsets are not."""
+    """At `commit.5` outputs are written whose offsets are not yet committed."""
     faults = draw_faults(3, 13, kinds=("kill", "commit.5", "cut"))
     checked(run(place, faults, seed=13, build=WHOLE.delivering("at_least_once")), 3)
 

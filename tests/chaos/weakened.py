@@ -37,8 +37,8 @@ def _handover() -> None:
     revoked, poll, remaining = Handover.revoked, Pipeline._poll, Checkpoint.remaining
     noted: list[tuple[float, Handover, Collection[int]]] = []
 
-    def commit_later(self: Pipeline) -> Any:
-        batches = poll(self)
+    def commit_later(self: Pipeline, most: int) -> Any:
+        batches = poll(self, most)
         while noted and time.monotonic() >= noted[0][0] + _LATE_S:
             revoked(*noted.pop(0)[1:])
         return [batch for batch in batches if self._delivery.partitions.is_serving(batch.partition)]

@@ -1,5 +1,5 @@
-"""For each alert a series of an hour or more at which it fires, and one, nearly the same, at which
-it does not. Values are a minute apart, in promtool's notation."""
+"""Series for each alert, of an hour or more: one at which it fires and one, nearly the same, at
+which it does not. Values are a minute apart, in promtool's notation."""
 
 from __future__ import annotations
 

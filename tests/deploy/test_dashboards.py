@@ -108,7 +108,7 @@ def filled(path: str, stream: str) -> str:
 
 
 def at(content: Any, place: str) -> Any:
-    """What stands at a place, given by names with points between."""
+    """Value at a path of names joined by points."""
     return reduce(lambda inner, name: inner[name], place.split("."), content)
 
 

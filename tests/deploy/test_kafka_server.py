@@ -128,8 +128,8 @@ for _ in range(8):
 
 @pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="needs /proc")
 def test_a_frozen_node_does_nothing_any_more(tmp_path: Path) -> None:
-    """From the start of the block, however many threads there are and however busy the machine
-    is."""
+    """The node stands still from the start of the block, with any number of threads and on a busy
+    machine."""
     grown = tmp_path / "grown"
     node = Node([sys.executable, "-c", BUSY, str(grown)], tmp_path / "log")
     node.start()

@@ -68,7 +68,7 @@ def container(name: str) -> Manifest:
 
 
 def variables(name: str) -> dict[str, str]:
-    """What the container sees: the shared settings, and its own."""
+    """Environment of a container: the shared settings and its own."""
     (generated,) = kustomization("base")["configMapGenerator"]
     assert container(name)["envFrom"] == [{"configMapRef": {"name": generated["name"]}}]
     shared = dict(literal.split("=", 1) for literal in generated["literals"])
@@ -89,8 +89,8 @@ def test_every_file_belongs_to_its_folder() -> None:
 
 @pytest.mark.parametrize("name", sorted(manifests()), ids=" ".join)
 def test_the_api_server_takes_it(name: tuple[str, str]) -> None:
-    """By the schemas of the last Kubernetes that the validator knows, without unknown fields.
-    Kinds of operators have no schema here."""
+    """Checked by the schemas of the newest Kubernetes that the validator knows, without unknown
+    fields. Kinds of operators have no schema here."""
     manifest = manifests()[name]
     if manifest["apiVersion"] in NATIVE:
         kubernetes_validate.validate(manifest, kubernetes_validate.latest_version(), strict=True)

@@ -44,7 +44,7 @@ def feed(fleet: Fleet, minutes: range, streams: int = 4, partitions: int = 1) ->
 
 
 def restart(fleet: Fleet, runtime: Runtime) -> None:
-    """All workers stop; one begins with this bundle."""
+    """Stop all workers and start one with this bundle."""
     for subject in list(fleet.alive):
         fleet.stop(subject)
     fleet.runtime = runtime

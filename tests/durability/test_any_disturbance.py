@@ -134,7 +134,7 @@ def test_any_disturbance_leaves_the_same_bits(
 
 
 def disturb(fleet: Fleet, what: str, which: int) -> None:
-    """To one of those alive."""
+    """Disturb one of the live workers."""
     victim = fleet.alive[which % len(fleet.alive)]
     if what == "kill":
         fleet.kill(victim)

@@ -122,8 +122,8 @@ def test_rows_of_a_newer_layout_stand_beyond_its_end(walk: Runtime) -> None:
 
 
 def test_a_member_that_was_never_away_names_what_is_wrong(walk: Runtime) -> None:
-    """By the group, the member has held the partitions all the time,
-    so the changelog is at fault."""
+    """According to the group the member has held the partitions all the time, so the changelog is
+    at fault."""
     fleet = served(walk)
 
     def meanwhile(_asleep: Worker) -> None:

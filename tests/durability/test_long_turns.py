@@ -90,6 +90,7 @@ def serve(bundle: Path, readings: list[Reading], turn_s: float) -> tuple[Fleet, 
     subject.turn(2)
     runtime.step = clock.during(runtime.step)  # type: ignore[method-assign]
     subject.pipeline._pace = Pace(turn_s, clock)
+    polled = counted_polls(subject.pipeline._delivery.connections.consumer)
     feed(fleet, readings)
     took: list[float] = []
     while not fleet.is_done():
@@ -103,7 +104,22 @@ def serve(bundle: Path, readings: list[Reading], turn_s: float) -> tuple[Fleet, 
         == sum(log.end for log in fleet.broker.logs(INPUT))
     )
     assert held(subject) == stored(fleet.broker)
+    assert sum(polled[1:]) <= 2 * len(readings), "what is read is not read many times"
     return fleet, took
+
+
+def counted_polls(consumer: Any) -> list[int]:
+    """Numbers of records of all polls from now on, appended as they come."""
+    polled: list[int] = []
+    poll = consumer.poll
+
+    def counted(timeout_s: float, most: int) -> Any:
+        batches = poll(timeout_s, most)
+        polled.append(sum(map(len, batches)))
+        return batches
+
+    consumer.poll = counted
+    return polled
 
 
 @pytest.mark.parametrize("shape", SHAPES)

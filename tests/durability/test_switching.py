@@ -112,7 +112,7 @@ def undated(rows: Rows) -> Rows:
 
 
 def every(minutes: int, streams: int = STREAMS) -> list[tuple[str, int]]:
-    """Each reading once."""
+    """Keys of all readings, each once."""
     return sorted(
         (f"stream-{s}", START_MS + t * MINUTE) for t in range(minutes) for s in range(streams)
     )

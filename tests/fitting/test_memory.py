@@ -1,5 +1,5 @@
-"""What a fit holds does not grow with the number of streams, and neither does what it finds depend
-on how many of them it holds at a time."""
+"""The memory of a fit does not grow with the number of streams, and its result does not depend on
+how many of them it holds at a time."""
 
 from __future__ import annotations
 

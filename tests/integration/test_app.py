@@ -140,7 +140,7 @@ def test_observations_become_forecasts_and_a_stop_commits_them(
 def test_the_garbage_collector_is_as_before_when_a_service_has_ended(
     settings: Settings, tmp_path: Path, start: Callable[[Settings], Running]
 ) -> None:
-    """What stays frozen is never freed: a process that goes on would hold it to its end."""
+    """Objects that stay frozen are never freed by a process that goes on."""
     write_bundle(tmp_path / "bundle")
     before = gc.get_threshold()
     running = start(settings)

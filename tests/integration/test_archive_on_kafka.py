@@ -61,7 +61,7 @@ def written(directory: Path) -> int:
 
 
 def await_more(directory: Path) -> None:
-    """Until there are more records in the files, or all."""
+    """Wait until the files hold more records, or all."""
     before, whole = written(directory), RECORDS * PARTITIONS
     await_true(lambda: written(directory) > before or before == whole, 60.0, "nothing is archived")
 

@@ -78,7 +78,7 @@ def values(broker: FaultyBroker) -> list[float]:
 
 
 def await_values(broker: FaultyBroker, numbers: range) -> None:
-    """Until each of them is there at least once."""
+    """Wait until each number is there at least once."""
     await_true(lambda: {*values(broker)} >= {*numbers}, PATIENCE_S, f"{numbers} are not all there")
 
 

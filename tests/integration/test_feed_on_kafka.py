@@ -91,7 +91,7 @@ def test_messages_outlive_bridges_that_are_killed(
 
 
 def await_more(site: Site, before: int, worker: Worker) -> None:
-    """Until more is written than before, or the bridge has nothing to do."""
+    """Wait until more is written than before, or the bridge has nothing to do."""
     await_true(
         lambda: site.written(site.input) > before or is_idle(worker),
         PATIENCE_S,
@@ -140,7 +140,7 @@ def served_at(worker: Worker) -> str:
 
 
 def await_count(answered: list[int], count: int) -> None:
-    """Until so many requests are answered."""
+    """Wait until `count` requests are answered."""
     await_true(lambda: len(answered) >= count, PATIENCE_S, "nothing is answered")
 
 

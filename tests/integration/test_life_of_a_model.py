@@ -116,7 +116,7 @@ class Life:
         return found
 
     def await_all(self, output: str) -> None:
-        """Until each reading is answered once."""
+        """Wait until each reading is answered once."""
         self.site.await_forecasts(self.days * DAY * STREAMS, PATIENCE_S, output)
 
 

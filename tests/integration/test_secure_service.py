@@ -178,7 +178,7 @@ def test_a_right_that_is_taken_away_ends_the_service(site: Site, user: User, rig
 def test_a_right_that_is_taken_away_ends_an_idle_service(
     site: Site, user: User, right: str
 ) -> None:
-    """There is no record to be refused."""
+    """The input holds no record whose refusal could end it."""
     for each in RIGHTS:
         grant(user, each)
     worker = site.serving()

@@ -111,7 +111,7 @@ class Plant:
         admin.close()
 
     def forecasts(self) -> list[dict[str, Any]]:
-        """Every committed one."""
+        """All committed forecasts."""
         return [json.loads(value or b"") for _, value in self.outputs()]
 
     def outputs(self) -> list[tuple[bytes | None, bytes | None]]:

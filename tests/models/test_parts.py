@@ -43,8 +43,8 @@ def test_families_on_one_memory_have_one_core_and_nothing_else_in_common() -> No
 
 
 def test_equal_cores_are_equal_to_the_last_bit_whatever_else_a_model_does() -> None:
-    """All but the reach of the rule for suspects, the largest error of late:
-    errors are a model's own."""
+    """The reach of the rule for suspects, the largest recent error, is excepted: errors are a
+    model's own."""
     values, timestamps = streams("ar", 400, 4)
     rows = []
     for model in (forecaster("ar"), gru(1).eval(), gru(2).eval(), forecaster("mix")):

@@ -36,7 +36,7 @@ def load(exported: Exported) -> Load:
     ],
 )
 def test_families_on_one_memory_can_follow_each_other(old: str, new: str, load: Load) -> None:
-    """Also although each has an own largest error of late in its core."""
+    """The largest recent error, which each keeps in its core, may differ."""
     before, after = load(old), load(new)
     check_core(before.manifest, after.manifest)
     check_shape(before.manifest, after.manifest)

@@ -141,7 +141,7 @@ def test_the_last_few_traces_are_kept(
 def test_a_forecaster_with_other_weights_has_the_bytes_of_a_fresh_export(
     traces: list[nn.Module], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where constants are folded into others, as the weights of a season are."""
+    """Constants that are folded into others, like the weights of a season, are included."""
     model, other = MAKERS["ar"](), MAKERS["ar"]()
     for name in ("weights_one", "weights_multi", "offsets_one"):
         other.get_buffer(name).mul_(1.5)

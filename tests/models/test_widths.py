@@ -51,7 +51,7 @@ def coverage(states: list[Learned], distances: Tensor, half: float, column: int)
 
 @pytest.mark.parametrize("times", [0.1, 0.3, 1.0, 3.0, 10.0])
 def test_a_stranger_has_its_width_within_its_first_day_one_step_ahead(times: float) -> None:
-    """Whether intervals are a tenth as wide as they should be, or ten times as wide."""
+    """Intervals begin a tenth as wide as they should be, up to ten times as wide."""
     distances = noise(600)
     states = follow(distances, times * RIGHT)
     assert coverage(states[24:200], distances[24:200], times * RIGHT, 0) == pytest.approx(

@@ -58,7 +58,7 @@ def gathered(draw: st.DrawFn) -> list[Sent]:
 def outcome(
     runtime: Runtime, sent: list[Sent], polls: list[int], partitions: int, **options: Any
 ) -> tuple[object, ...]:
-    """All that is written, the rows at the end, and counts, after polls of these sizes in turn."""
+    """Everything written, the final rows and the counts after polls of these sizes in turn."""
     broker = memory_broker(partitions)
     broker._clock = repeat((START_MS + 10**9) / 1000).__next__
     for stream, value in sent:
@@ -67,7 +67,7 @@ def outcome(
     settled = replace(AT_ONCE, state_ttl_ms=90 * MINUTE, late="dead_letter", close_after_ms=30_000)
     subject = worker(broker, runtime, replace(settled, **options))
     ends = all_served(broker, subject, polls)
-    verdicts = ("first", "next", "gap", "reset", "restart", "late", "duplicate", "gathered")
+    verdicts = ("first", "next", "gap", "reset", "set_back", "late", "duplicate", "gathered")
     counts = [subject.value("readings_total", verdict=verdict) for verdict in verdicts]
     return (*ends, counts)
 

@@ -66,7 +66,7 @@ def records(draw: st.DrawFn) -> list[Sent]:
 def outcome(
     runtime: Runtime, sent: list[Sent], polls: Sequence[int], partitions: int, steps: int
 ) -> tuple[object, ...]:
-    """All that is written, the rows at the end, and the counts."""
+    """Everything written, the final rows and the counts."""
     broker = memory_broker(partitions)
     times = chain([time / 1000 for _, time, _ in sent], repeat(START_MS / 1000))
     broker._clock = times.__next__

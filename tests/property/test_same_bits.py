@@ -178,7 +178,7 @@ def unruly(draw: st.DrawFn) -> list[Sent]:
 def outcome(
     runtime: Runtime, sent: list[Sent], polls: list[int], partitions: int
 ) -> tuple[object, ...]:
-    """All that is written, and the rows at the end, after polls of these sizes in turn."""
+    """Everything written and the final rows after polls of these sizes in turn."""
     broker = memory_broker(partitions)
     times = chain([time / 1000 for _, time, _ in sent], repeat(START_MS / 1000))
     broker._clock = times.__next__

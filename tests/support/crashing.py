@@ -61,7 +61,8 @@ class Fleet:
         self.broker.expire(victim.pipeline._delivery.connections.transactional_id)
 
     def turn(self, times: int = 1) -> int:
-        """Each worker turns in order; those that crash are gone. How many records were taken."""
+        """Turn each worker in order and drop those that crash; returns the number of records
+        taken."""
         taken = 0
         for _ in range(times):
             for subject in list(self.alive):
@@ -74,7 +75,7 @@ class Fleet:
         return taken
 
     def stop(self, subject: Worker) -> None:
-        """As after a signal; it may yet crash over its last commit."""
+        """Stop a worker as a signal does; it may still crash during its last commit."""
         self.alive.remove(subject)
         try:
             subject.finish()

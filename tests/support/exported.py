@@ -13,7 +13,7 @@ Exported = Callable[[str], Path]
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Exported:
-    """Of each kind on first use."""
+    """Bundles of the zoo, each exported on first use."""
     from tests.models.zoo import bundle_of
 
     base = tmp_path_factory.getbasetemp()

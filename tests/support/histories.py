@@ -133,7 +133,7 @@ def records(group: Group, partition: int) -> list[tuple[bytes, bytes | None]]:
 
 
 def models(group: Group, partition: int) -> dict[int, ModelRecord]:
-    """All that were ever recorded, by generation."""
+    """All model records of a partition, by generation."""
     said = [value or b"" for key, value in records(group, partition) if key == MODEL_KEY]
     found = [ModelRecord.model_validate_json(value[22:]) for value in said]
     assert [model.generation for model in found] == sorted({model.generation for model in found})
@@ -146,8 +146,8 @@ def last_model(group: Group, partition: int) -> ModelRecord | None:
 
 
 def expected(group: Group, partition: int, model: ModelRecord) -> dict[bytes, Tensors]:
-    """Each stream's last row: a part is kept if its meaning was the same in every generation since
-    the row's."""
+    """Expected last row of each stream: a part is kept if its meaning was the same in every
+    generation since the row's."""
     rows = {
         key: value
         for key, value in records(group, partition)

@@ -101,11 +101,11 @@ class Site:
         return [(record.partition, record.key, record.value) for record in self._records(topic)]
 
     def stamps(self, topic: str) -> list[int]:
-        """When each was written, by the clock of its writer, ms; in the same order."""
+        """Times at which they were written by their writer's clock, ms, in the same order."""
         return [record.timestamp for record in self._records(topic)]
 
     def await_forecasts(self, count: int, seconds: float = 120.0, output: str = "") -> None:
-        """Until so many are committed, and no more."""
+        """Wait until exactly `count` forecasts are committed."""
         with closing(self._reader(output or self.output)) as client:
             seen = 0
 

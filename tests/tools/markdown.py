@@ -1,4 +1,4 @@
-"""What generated pages have in common."""
+"""Markdown shared by the generated pages."""
 
 from __future__ import annotations
 

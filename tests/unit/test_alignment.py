@@ -18,12 +18,15 @@ YEAR_9999 = 253_402_300_799_999
 
 
 def read_one_by_one(
-    stamps: Iterable[int], interval_ms: int = MINUTE, max_gap: int = 512
+    stamps: Iterable[int],
+    interval_ms: int = MINUTE,
+    max_gap: int = 512,
+    period: int | None = None,
 ) -> tuple[list[int], list[Verdict], list[int], list[Any]]:
     """Results of `align` for each reading of one stream, and its rows after each."""
     row, slots, verdicts, imputed, rows = np.zeros(1, ROW_PREFIX), [], [], [], []
     for stamp in stamps:
-        aligned = align(row, np.array([stamp], np.int64), interval_ms, max_gap)
+        aligned = align(row, np.array([stamp], np.int64), interval_ms, max_gap, period=period)
         row = aligned.rows
         slots.append(int(aligned.slot[0]))
         verdicts.append(Verdict(int(aligned.verdict[0])))
@@ -78,7 +81,39 @@ def test_a_late_reading_changes_only_the_late_fields() -> None:
         assert rows[1][field] == rows[0][field]
 
 
-def test_three_late_readings_in_increasing_order_restart_the_row() -> None:
+def test_three_late_readings_in_increasing_order_move_the_row_back_by_whole_periods() -> None:
+    back = NOON - 90 * MINUTE + 10_000
+    slots, verdicts, imputed, rows = read_one_by_one(
+        [NOON, back, back + MINUTE, back + 2 * MINUTE, back + 3 * MINUTE], period=60
+    )
+    assert verdicts == [Verdict.FIRST, Verdict.LATE, Verdict.LATE, Verdict.SET_BACK, Verdict.NEXT]
+    # from noon less two hours to noon less 88 minutes
+    assert imputed == [0, 0, 0, 31, 0]
+    assert slots[3:] == [NOON // MINUTE - 88, NOON // MINUTE - 87]
+    assert [int(rows[3][name]) for name in ("observations", "late_run", "phase")] == [2, 0, 10_000]
+    assert rows[3]["last_timestamp"] == back + 2 * MINUTE
+
+
+@pytest.mark.parametrize(
+    ("back", "period", "missing"), [(1, 1, 0), (70, 1, 0), (60, 60, 59), (59, 60, 0), (61, 60, 58)]
+)
+def test_a_row_moves_back_to_less_than_a_period_before_the_reading(
+    back: int, period: int, missing: int
+) -> None:
+    late = [NOON - back * MINUTE - 20, NOON - back * MINUTE - 10, NOON - back * MINUTE]
+    _, verdicts, imputed, _ = read_one_by_one([NOON, *late], period=period)
+    assert verdicts[-1] is Verdict.SET_BACK and imputed[-1] == missing
+
+
+def test_a_row_that_would_move_back_over_too_long_a_gap_restarts() -> None:
+    stamps = [NOON, NOON - 30, NOON - 20, NOON - 10]
+    assert judge(*stamps, period=5, max_gap=5)[-1] is Verdict.SET_BACK
+    _, verdicts, imputed, rows = read_one_by_one(stamps, period=6, max_gap=5)
+    assert verdicts[-1] is Verdict.RESTART and imputed[-1] == 0
+    assert rows[-1]["observations"] == 1
+
+
+def test_without_a_period_three_late_readings_in_increasing_order_restart_the_row() -> None:
     back = NOON - 90 * MINUTE
     slots, verdicts, _, rows = read_one_by_one(
         [NOON, back, back + MINUTE, back + 2 * MINUTE, back + 3 * MINUTE]

@@ -21,7 +21,7 @@ MESSAGES: dict[str, Any] = PAGE["components"]["messages"]
 
 
 def at(pointer: str) -> Any:
-    """What a reference inside the document, or to a file beside it, names."""
+    """Target of a reference inside the document or to a file beside it."""
     file, _, path = pointer.partition("#/")
     found: Any = json.loads((SCHEMAS / file).read_text()) if file else PAGE
     for part in filter(None, path.split("/")):

@@ -13,7 +13,8 @@ from eddycast.training.data.panel import Panel
 from eddycast.training.data.slot_means import trailing_means
 from eddycast.training.data.split import Split
 from eddycast.training.evaluation import baselines as baselines
-from eddycast.training.evaluation.backtest import backtest, drive
+from eddycast.training.evaluation.backtest import backtest
+from eddycast.training.evaluation.driving import drive
 from eddycast.training.evaluation.metrics import Figure, Scores, mase_scales
 from eddycast.training.evaluation.protocols.every_origin import rolling_tasks
 from eddycast.training.evaluation.protocols.scoring import Scorer

@@ -119,7 +119,13 @@ def test_each_kind_has_a_line_of_its_own(log: Log) -> None:
     subject = BadData(("in", "dead"), Clock())
     first, a = of(Verdict.NEXT, Verdict.SECOND, Verdict.NEXT)
     other, b = of(
-        Verdict.SECOND, Verdict.LATE, Verdict.DUPLICATE, Verdict.RESTART, Verdict.GAP, partition=3
+        Verdict.SECOND,
+        Verdict.LATE,
+        Verdict.DUPLICATE,
+        Verdict.SET_BACK,
+        Verdict.RESTART,
+        Verdict.GAP,
+        partition=3,
     )
     subject.add(
         [letter(1), letter(2, "an_error_of_tomorrow", None)], [first, other], np.concatenate([a, b])
@@ -132,6 +138,7 @@ def test_each_kind_has_a_line_of_its_own(log: Log) -> None:
         "second",
         "late",
         "duplicate",
+        "set_back",
         "restart",
     }
     assert (lines["second"]["count"], lines["second"]["partition"], lines["second"]["offset"]) == (
@@ -195,7 +202,7 @@ def test_a_throttle_lets_each_kind_pass_by_itself() -> None:
 def test_sensors_slower_than_the_model_are_named_once(
     tmp_path: Path, log: Log, hold: int | None
 ) -> None:
-    """With the setting that mends it, unless that is in force."""
+    """The line names the setting that mends it, unless that is in force."""
     write_bundle(tmp_path, Walk())
     broker = memory_broker()
     subject = worker(broker, load_runtime(tmp_path), replace(AT_ONCE, hold_ms=hold))

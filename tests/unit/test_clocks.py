@@ -106,7 +106,7 @@ def test_a_clock_that_lost_its_battery_costs_its_own_readings_and_no_memory(
     assert subject.value("readings_total", verdict="late") == readings
 
 
-def test_a_clock_that_was_ahead_restarts_at_once_when_corrected(walk: Runtime) -> None:
+def test_a_clock_that_was_ahead_is_believed_at_once_when_corrected(walk: Runtime) -> None:
     plant = Plant(walk)
     plant.pumps(range(10))
     for n in range(5):
@@ -116,7 +116,7 @@ def test_a_clock_that_was_ahead_restarts_at_once_when_corrected(walk: Runtime) -
         plant.sends(b"ahead", at(12 + n))
     plant.worker.turn()
     assert plant.worker.value("readings_total", verdict="late") == 2
-    assert plant.worker.value("readings_total", verdict="restart") == 1
+    assert plant.worker.value("readings_total", verdict="set_back") == 1
 
 
 def test_a_clock_that_is_set_back_for_good_is_believed_in_the_end(walk: Runtime) -> None:
@@ -126,4 +126,4 @@ def test_a_clock_that_is_set_back_for_good_is_believed_in_the_end(walk: Runtime)
     send(broker, [(0, b"s", at(minute)) for minute in range(300)])
     subject.turn(2)
     assert subject.value("readings_total", verdict="late") == 255
-    assert subject.value("readings_total", verdict="restart") == 1
+    assert subject.value("readings_total", verdict="set_back") == 1

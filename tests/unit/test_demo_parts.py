@@ -35,7 +35,8 @@ from eddycast.training.demo.live_view import (
 )
 from eddycast.training.demo.metrics_client import Histogram, parse, scrape
 from eddycast.training.demo.output_reader import OutputReader, PassiveListener, Recent
-from eddycast.training.evaluation.backtest import backtest, drive
+from eddycast.training.evaluation.backtest import backtest
+from eddycast.training.evaluation.driving import drive
 from eddycast.training.evaluation.protocols.every_origin import ltsf_tasks
 from eddycast.training.evaluation.protocols.task import TaskOptions
 from tests.support.bundles import Walk, write_bundle

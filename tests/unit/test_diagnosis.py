@@ -32,8 +32,8 @@ def reading(stamp: int, value: float | None = 1.0) -> dict[str, Any]:
 def looked(
     manifest: Manifest, records: Records, now: int = START_MS, **groups: Any
 ) -> dict[str, Finding]:
-    """What is found in a topic of four partitions, whose records are written a minute apart and end
-    about `now`."""
+    """Findings in a topic of four partitions whose records are written a minute apart and end about
+    `now`."""
     clock = now - (len(records) + 1) * MINUTE
 
     def tick() -> float:

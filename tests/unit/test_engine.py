@@ -89,7 +89,7 @@ class Row:
     last: float = 0.0
     count: int = 0
 
-    def read(self, stamp: int, max_gap: int) -> tuple[Verdict, int]:
+    def read(self, stamp: int, max_gap: int, period: int) -> tuple[Verdict, int]:
         """Return the verdict and the number of missing steps before it."""
         if not self.seen:
             return self._begin(stamp, Verdict.FIRST), 0
@@ -98,11 +98,7 @@ class Row:
         if stamp < self.stamp:
             if stamp not in self.late[-1:]:
                 self.late = [*self.late, stamp] if self.late and stamp > self.late[-1] else [stamp]
-            return (
-                (self._begin(stamp, Verdict.RESTART), 0)
-                if len(self.late) == 3
-                else (Verdict.LATE, 0)
-            )
+            return self._back(stamp, max_gap, period) if len(self.late) == 3 else (Verdict.LATE, 0)
         slot = math.floor((stamp - self.phase) / MINUTE + 0.5)
         phase = self.phase + (stamp - slot * MINUTE - self.phase) / 10
         turn = (phase >= MINUTE) - (phase <= -MINUTE)
@@ -121,6 +117,17 @@ class Row:
         )
         return (Verdict.NEXT if k == 1 else Verdict.GAP), k - 1
 
+    def _back(self, stamp: int, max_gap: int, period: int) -> tuple[Verdict, int]:
+        slot = math.floor(stamp / MINUTE + 0.5)
+        while self.slot >= slot:
+            self.slot -= period
+        missing = slot - self.slot - 1
+        if missing >= max_gap:
+            return self._begin(stamp, Verdict.RESTART), 0
+        self.slot, self.stamp, self.phase = slot, stamp, float(stamp - slot * MINUTE)
+        self.seen, self.late = self.seen + 1, []
+        return Verdict.SET_BACK, missing
+
     def _begin(self, stamp: int, verdict: Verdict) -> Verdict:
         slot = math.floor(stamp / MINUTE + 0.5)
         self.__init__(slot, stamp, float(stamp - slot * MINUTE), 1)  # type: ignore[misc]
@@ -128,13 +135,17 @@ class Row:
 
 
 def check_against_rows(
-    made: Forecasts, readings: list[Reading], rows: dict[tuple[int, bytes], Row], warm_from: int
+    made: Forecasts,
+    readings: list[Reading],
+    rows: dict[tuple[int, bytes], Row],
+    warm_from: int,
+    period: int,
 ) -> None:
     """Every column of `made` equals that of a walk stepped reading by reading."""
     imputed, at = 0, 0
     for i, (partition, stream, stamp, value) in enumerate(readings):
         row = rows.setdefault((partition, stream), Row())
-        verdict, missing = row.read(stamp, max_gap=8)
+        verdict, missing = row.read(stamp, 8, period)
         assert made.verdicts[i] == verdict, f"reading {i}"
         imputed += missing
         if verdict in (Verdict.DUPLICATE, Verdict.SECOND, Verdict.LATE):
@@ -178,9 +189,10 @@ values = st.one_of(st.floats(-100, 100).map(lambda value: round(value, 2)), st.j
         st.tuples(st.integers(0, 2), st.integers(0, 3), steps, values), min_size=1, max_size=60
     ),
     cuts=st.lists(st.integers(1, 59), max_size=4, unique=True).map(sorted),
+    period=st.sampled_from([1, 7, 30]),
 )
 def test_any_history_gives_what_one_record_at_a_time_gives(
-    walk: Runtime, drawn: list[tuple[int, int, float, float]], cuts: list[int]
+    walk: Runtime, drawn: list[tuple[int, int, float, float]], cuts: list[int], period: int
 ) -> None:
     now: dict[tuple[int, int], int] = {}
     readings: list[Reading] = []
@@ -189,11 +201,12 @@ def test_any_history_gives_what_one_record_at_a_time_gives(
         now[key] = now.get(key, START_MS + 7_000 * stream) + round(step * MINUTE)
         readings.append((partition, b"stream-%d" % stream, now[key], value))
     subject, rows = engine(walk), dict[tuple[int, bytes], Row]()
+    subject.period = period
     for start, end in zip([0, *cuts], [*cuts, len(readings)], strict=True):
         polled = sorted(readings[start:end], key=lambda reading: reading[0])
         if polled:
             check_against_rows(
-                subject.run(batches(polled)), polled, rows, walk.manifest.warmup_steps
+                subject.run(batches(polled)), polled, rows, walk.manifest.warmup_steps, period
             )
     assert len(subject.arena) == len(rows)
 
@@ -323,8 +336,28 @@ def test_a_dropped_reading_leaves_the_row_alone(recurrent: Runtime) -> None:
     assert all(before[name].tobytes() == after[name].tobytes() for name in before)
 
 
-def test_a_corrected_clock_restarts_its_stream(walk: Runtime) -> None:
+def test_a_corrected_clock_leaves_the_memory_in_phase(tmp_path: Path) -> None:
+    """The row of a clock that was set back is that of a sensor whose clock was right all the time
+    and that was silent for the rest of a period."""
+    write_bundle(tmp_path, replace(RECURRENT, fields={"seasons_ms": (60 * MINUTE, 90 * MINUTE)}))
+    runtime = load_runtime(tmp_path)
+    assert runtime.manifest.period == 180
+    ahead, right = minutes(*range(40)), minutes(*range(20))
+    silent = [(0, b"s", stamp - 180 * MINUTE, value) for *_, stamp, value in ahead]
+    back = [(0, b"s", stamp, 100 + value) for *_, stamp, value in right]
+    one, other = engine(runtime, max_gap=200), engine(runtime, max_gap=200)
+    made, same = one.run(batches(ahead + back)), other.run(batches(silent + back[2:]))
+    assert made.verdicts.tolist()[39:44] == [
+        Verdict.NEXT, Verdict.LATE, Verdict.LATE, Verdict.SET_BACK, Verdict.NEXT,
+    ]  # fmt: skip
+    assert made.imputed == same.imputed == 142
+    assert made.one_step[40:].tobytes() == same.one_step[40:].tobytes()
+    assert made.multi_step[40:].tobytes() == same.multi_step[40:].tobytes()
+
+
+def test_a_corrected_clock_restarts_a_stream_that_cannot_be_moved(walk: Runtime) -> None:
     subject = engine(walk)
+    subject.period = None
     subject.run(batches(minutes(1.0)))
     back = [(0, b"s", START_MS - DAY_MS + i * MINUTE, 10.0 + i) for i in range(4)]
     made = subject.run(batches(back))

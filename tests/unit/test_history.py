@@ -191,7 +191,7 @@ class TestStamps:
             read(tmp_path, text, timezone="Mars/Base")
 
     def test_a_skipped_hour_is_read_by_the_clock_before(self, tmp_path: Path) -> None:
-        """As of a logger that names the end of its hours."""
+        """The file is of a logger that names the end of its hours."""
         text = "time,a\n2024-03-31 01:00,1\n2024-03-31 02:00,2\n2024-03-31 04:00,3\n"
         history = read(tmp_path, text, timezone="Europe/Berlin")
         assert column(history, "a")[0] == [ms(2024, 3, 31), ms(2024, 3, 31, 1), ms(2024, 3, 31, 2)]

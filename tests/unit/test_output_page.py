@@ -81,7 +81,7 @@ def test_due_times_in_java_are_those_in_python(tmp_path: Path) -> None:
 
 
 def instant(ms: int) -> str:
-    """As Java prints an Instant of whole seconds."""
+    """An Instant of whole seconds in Java's notation."""
     return datetime.fromtimestamp(ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

@@ -14,7 +14,8 @@ from eddycast.service.model.manifest_file import read_manifest
 from eddycast.training.data.panel import Panel, make_panel
 from eddycast.training.data.slot_means import slot_means
 from eddycast.training.data.split import Split
-from eddycast.training.evaluation.backtest import backtest, drive, score_tasks
+from eddycast.training.evaluation.backtest import backtest, score_tasks
+from eddycast.training.evaluation.driving import drive
 from eddycast.training.evaluation.metrics import Figure
 from eddycast.training.evaluation.protocols.gift import geometric_means, relative, window_origins
 from eddycast.training.evaluation.protocols.scoring import ScoredBatch

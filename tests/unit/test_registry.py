@@ -29,7 +29,7 @@ CHANGES = "models/walk/changes"
 
 @dataclass(frozen=True)
 class Place:
-    """Where processes find one registry."""
+    """Address of a registry that several processes share."""
 
     url: str
     endpoint_url: str | None = None

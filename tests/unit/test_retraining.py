@@ -1,4 +1,4 @@
-"""What becomes of candidates, and what is said of the data, without a training."""
+"""Verdicts on candidates and findings in the data, without a training."""
 
 from __future__ import annotations
 

@@ -32,6 +32,7 @@ SHARED = {
     "eddycast.service.sealing.parts",
     "eddycast.service.records",
     "eddycast.service.processing.replay",
+    "eddycast.service.registry.rehearsal",
     "eddycast.service.state.arena",
     "eddycast.service.state.room",
     "eddycast.service.sealing.trust",

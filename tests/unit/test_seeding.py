@@ -229,7 +229,7 @@ def test_rows_are_replaced_with_all_that_belongs_to_them(recurrent: Runtime) -> 
 def test_an_interrupted_seed_is_never_served(
     recurrent: Runtime, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    """Also where the group's offsets are those of the new markers already."""
+    """The group's offsets may already be those of the new markers."""
     fleet = always(recurrent, readings(range(20)), [])
     fleet.stop(fleet.alive[0])
     before, commits, end = stored(fleet.broker), [0], fleet.broker.faults.strike

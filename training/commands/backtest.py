@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from eddycast.training.data.panel import Panel
     from eddycast.training.data.split import Split
     from eddycast.training.evaluation.metrics import Figure
+    from eddycast.training.retraining.renewing import Renewing
 
 #: Names of eddycast.training.evaluation.protocols.table.PROTOCOLS, which would import numpy.
 PROTOCOL_NAMES = "rolling, ltsf, online, gift or book"
@@ -53,6 +54,14 @@ def backtest(
     per_stream: Annotated[
         bool, typer.Option("--per-stream", help="Add a row for each stream.")
     ] = False,
+    retrain_every: Annotated[
+        str | None,
+        typer.Option(
+            help="Also score models that replace the bundle in the hold-out, each trained so long "
+            "after the one before on all readings before it; for example 7d.",
+            show_default="never",
+        ),
+    ] = None,
     operators: Operators = None,
     json: Annotated[Path | None, typer.Option(help="Write the figures to this file.")] = None,
     plot: Annotated[
@@ -95,21 +104,49 @@ def backtest(
         rules = protocol_for(name, manifest)
         panel = rules.panel(history, manifest)
         cut = Split.parse(split or rules.split, len(panel))
+        renewing = _renewing(manifest, retrain_every)
         with scoring_bar(
             console, f"{name}: {len(panel):,} rows, {len(panel.streams)} streams"
         ) as report:
             figures = scoring.backtest(
-                bundle, panel, name, cut, per_stream=per_stream, report=report, **asked
+                bundle,
+                panel,
+                name,
+                cut,
+                per_stream=per_stream,
+                report=report,
+                renewal=renewing.renewal if renewing else None,
+                **asked,
             )
         _print_figures(console, figures, name, f"{manifest.label} on {Path(data[0]).name}")
-        seen = _print_seen(console, manifest, panel, cut)
-        contents.append(results(name, " ".join(data), figures) | seen)
+        found = results(name, " ".join(data), figures)
+        if renewing is not None:
+            console.print(renewing.remark())
+            found["renewal"] = renewing.facts()
+        contents.append(found | _print_seen(console, manifest, panel, cut))
     if json:
         with written_to(json):
             write_json(json, contents[0] if len(contents) == 1 else {"protocols": contents})
     if plot:
         with written_to(plot):
             _write_report(console, plot.with_suffix(".html"), bundle, panel, name, cut, asked)
+
+
+def _renewing(manifest: Manifest, every: str | None) -> Renewing | None:
+    """The trainer of `--retrain-every`, which needs torch; None without it. Raises DataError for
+    less than an interval."""
+    if every is None:
+        return None
+    from eddycast.service.durations import parse_duration
+    from eddycast.training.retraining.renewing import Renewing
+
+    every_ms = parse_duration(every)
+    if every_ms < manifest.interval_ms or every_ms % manifest.interval_ms:
+        raise DataError(
+            f"--retrain-every {every} is not a whole number of the bundle's intervals",
+            "for example 7d",
+        )
+    return Renewing(manifest, every_ms)
 
 
 def parse_horizons(text: str | None) -> list[int] | None:

@@ -90,9 +90,9 @@ def to_fit_on(panel: Panel, split: Split, period: int = 1) -> tuple[Panel, Split
 
 
 def to_score_on(panel: Panel, split: Split, period: int = 1) -> tuple[Panel, Split]:
-    """All series with the beginnings of their hold-outs in one row, and its cut. Series move by
-    whole periods; a hold-out loses less than one to its validation part. A split of the calendar is
-    returned as it is."""
+    """A panel whose hold-outs all begin in one row, and the split at that row. Series move by whole
+    periods, so a hold-out loses less than one period to its validation part. A split by calendar
+    is returned as it is."""
     if not split.by_stream:
         return panel, split
     cuts = OwnCuts.of(panel, split)
@@ -120,8 +120,8 @@ def unmoved(
 
 
 def times_of(panel: Panel, split: Split) -> tuple[int, int, int]:
-    """In ms: the last stamp before the hold-out, the first in the hold-out, and the last there. By
-    stream these are of different streams, and the first may come before the last one before it."""
+    """The last stamp before the hold-out, the first in it and the last in it, in ms. With a split
+    by stream these belong to different streams, and the second may precede the first."""
     before, start, end = split.validation_end - 1, split.validation_end, split.end - 1
     if split.by_stream:
         cuts = OwnCuts.of(panel, split)

@@ -8,7 +8,7 @@ at every origin the forecast is made before the next observation is read.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,27 +17,18 @@ from eddycast.service.bundle import Manifest
 from eddycast.service.durations import format_duration
 from eddycast.service.errors import DataError
 from eddycast.service.history import History
-from eddycast.service.history.merging import merge
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.runtime import Runtime
-from eddycast.service.processing.replay import replay
-from eddycast.service.records import Int64
 from eddycast.service.sealing.trust import Trust
-from eddycast.service.state.arena import Arena
 from eddycast.training.data.panel import Panel
 from eddycast.training.data.split import Split
+from eddycast.training.evaluation.driving import ScoringProgress, drive, no_progress
 from eddycast.training.evaluation.metrics import Figure
 from eddycast.training.evaluation.protocols.book import free_run
-from eddycast.training.evaluation.protocols.scoring import Chunk, Observer, Scorer
+from eddycast.training.evaluation.protocols.scoring import Observer, Scorer
 from eddycast.training.evaluation.protocols.table import protocol_for
 from eddycast.training.evaluation.protocols.task import Task, TaskOptions
-
-#: Callable (readings done, readings in total).
-ScoringProgress = Callable[[int, int], None]
-
-
-def no_progress(_done: int, _total: int) -> None:
-    """Ignore the progress."""
+from eddycast.training.evaluation.renewal import Renewal, drive_renewed
 
 
 def backtest(
@@ -51,18 +42,25 @@ def backtest(
     per_stream: bool = False,
     report: ScoringProgress = no_progress,
     trust: Trust | None = None,
+    renewal: Renewal | None = None,
 ) -> list[Figure]:
     """Score a bundle and the baselines by a protocol.
 
     There is one figure for each task and model (for `rolling` and `ltsf`: for each of `horizons`,
     by default the bundle's own, then one step ahead); `per_stream` adds one for each stream.
     `split` None is the protocol's own. `season_ms` is the season of seasonal naive and MASE, by
-    default the bundle's shortest. Raises DataError if the data does not fit the bundle, BundleError
-    if the bundle is invalid.
+    default the bundle's shortest. With `renewal` there is a further figure of the bundle and the
+    models that replace it. Raises DataError if the data does not fit the bundle, or renewal the
+    protocol, BundleError if the bundle is invalid.
     """
     runtime = load_runtime(bundle, trust=trust)
     manifest = runtime.manifest
     rules = protocol_for(protocol, manifest)
+    if renewal is not None and not rules.renews:
+        raise DataError(
+            f"--protocol {protocol} scores a single model",
+            "use rolling, ltsf or online with --retrain-every",
+        )
     panel = data if isinstance(data, Panel) else rules.panel(data, manifest)
     check_fit(manifest, panel)
     split = split or Split.parse(rules.split, len(panel))
@@ -70,6 +68,11 @@ def backtest(
         target_streams(panel, manifest), TaskOptions.of(manifest, split, season_ms, horizons)
     )
     figures = score_tasks(runtime, tasks, panel, per_stream=per_stream, report=report)
+    if renewal is not None:
+        renewed = score_tasks(
+            runtime, tasks, panel, per_stream=per_stream, report=report, renewal=renewal
+        )
+        figures = _beside(figures, renewed)
     return rules.finish(figures)
 
 
@@ -81,19 +84,23 @@ def score_tasks(
     per_stream: bool = False,
     observers: Mapping[int, Sequence[Observer]] | None = None,
     report: ScoringProgress = no_progress,
+    renewal: Renewal | None = None,
 ) -> list[Figure]:
     """Forecast a panel at the origins of all tasks in one pass, and score.
     `observers` are keyed by the index of their task."""
     manifest, told = runtime.manifest, observers or {}
+    name = manifest.name if renewal is None else f"{manifest.name} renewed"
     scorers = [
-        Scorer(task, manifest.name, manifest.quantiles, told.get(i, ()))
-        for i, task in enumerate(tasks)
+        Scorer(task, name, manifest.quantiles, told.get(i, ())) for i, task in enumerate(tasks)
     ]
     passing = [scorer for scorer in scorers if scorer.task.source != "fed_back"]
     if passing:
         origins = np.unique(np.concatenate([scorer.task.origins for scorer in passing]))
-        for chunk in drive(
-            runtime, panel.rows(0, max(scorer.task.end for scorer in passing)), origins, report
+        seen = panel.rows(0, max(scorer.task.end for scorer in passing))
+        for chunk in (
+            drive(runtime, seen, origins, report)
+            if renewal is None
+            else drive_renewed(runtime, seen, origins, renewal, report)
         ):
             for scorer in passing:
                 scorer.take(chunk)
@@ -104,44 +111,18 @@ def score_tasks(
     return [figure for scorer in scorers for figure in scorer.figures(per_stream)]
 
 
-def drive(
-    runtime: Runtime,
-    panel: Panel,
-    origins: Int64,
-    report: ScoringProgress = no_progress,
-    arena: Arena | None = None,
-) -> Iterator[Chunk]:
-    """Run all readings of a panel through the engine in time order; yield the forecasts at the rows
-    `origins`, a chunk for each target, with the streams of `target_streams`. Starts from the rows
-    of `arena`, which are updated, or from streams never seen."""
-    readings = merge(panel.history())
-    names = [name.encode() for name in readings.streams]
-    index = np.array(
-        [panel.streams.index(name) // panel.width for name in readings.streams], np.int64
-    )
-    targets = range(len(runtime.manifest.targets))
-    rows = (readings.timestamps - panel.timestamps[0]) // panel.interval_ms
-    due, done = np.isin(rows, origins), 0
-    for chunk in replay(
-        runtime,
-        names,
-        readings.timestamps,
-        readings.values,
-        readings.stream,
-        forecast_at=due,
-        arena=arena,
-    ):
-        made = chunk.forecasts.has_multi
-        which = chunk.index[made]
-        stream, forecasts = index[readings.stream[which]] * len(targets), chunk.forecasts
-        for target in targets:
-            one_step, multi_step = (
-                forecasts.one_step[made, target],
-                forecasts.multi_step[made, :, target],
-            )
-            yield Chunk(stream + target, rows[which], one_step, multi_step)
-        done += len(chunk.records)
-        report(done, len(readings))
+def _beside(figures: Sequence[Figure], renewed: Sequence[Figure]) -> list[Figure]:
+    """All figures of both, those of a task and stream together, without the baselines twice."""
+    known = {figure.model for figure in figures}
+    both = [*figures, *(figure for figure in renewed if figure.model not in known)]
+    places: dict[object, int] = {}
+    for figure in both:
+        places.setdefault(_place(figure), len(places))
+    return sorted(both, key=lambda figure: places[_place(figure)])
+
+
+def _place(figure: Figure) -> object:
+    return figure.task, figure.horizon, figure.stream
 
 
 def check_fit(manifest: Manifest, panel: Panel) -> None:

@@ -1,5 +1,5 @@
-"""How a stream fares that the service has never seen: error and coverage by the number of readings
-since its first, on the hold-out, one step ahead and at the end of the horizon."""
+"""Error and coverage of streams that the service has never seen, by the number of readings since
+their first, on the hold-out, one step ahead and at the end of the horizon."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from eddycast.service.model.runtime import Runtime
 from eddycast.service.records import Float64
 from eddycast.training.data.panel import Panel
 from eddycast.training.data.split import Split
-from eddycast.training.evaluation.backtest import drive, target_streams
+from eddycast.training.evaluation.backtest import target_streams
+from eddycast.training.evaluation.driving import drive
 
 #: Bounds of the stages, readings since the first one.
 STAGES = (2, 12, 24, 48, 96, 200, 500)

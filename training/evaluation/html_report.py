@@ -14,12 +14,8 @@ from eddycast.service.model.loading import load_runtime
 from eddycast.service.sealing.trust import Trust
 from eddycast.training.data.panel import Panel
 from eddycast.training.data.split import Split
-from eddycast.training.evaluation.backtest import (
-    ScoringProgress,
-    no_progress,
-    score_tasks,
-    target_streams,
-)
+from eddycast.training.evaluation.backtest import score_tasks, target_streams
+from eddycast.training.evaluation.driving import ScoringProgress, no_progress
 from eddycast.training.evaluation.error_breakdown import ErrorBreakdown
 from eddycast.training.evaluation.metrics import Figure
 from eddycast.training.evaluation.plot import plot_forecasts, require_matplotlib

@@ -17,7 +17,8 @@ from eddycast.service.records import Float64, Int64
 from eddycast.training.data.panel import Panel
 from eddycast.training.data.slot_means import trailing_means
 from eddycast.training.data.split import Split
-from eddycast.training.evaluation.backtest import check_fit, drive, target_streams
+from eddycast.training.evaluation.backtest import check_fit, target_streams
+from eddycast.training.evaluation.driving import drive
 from eddycast.training.evaluation.protocols.scoring import Chunk
 
 if TYPE_CHECKING:

@@ -108,8 +108,8 @@ def _weights(module: nn.Module) -> dict[str, Tensor]:
 def _architecture(
     module: nn.Module, example: tuple[Tensor, ...], signature: Signature
 ) -> str | None:
-    """All that a trace depends on: the module without the values of its weights. None for one that
-    holds itself, or what cannot be told apart, like an open file."""
+    """A key of everything that a trace depends on: the module without the values of its weights.
+    None for a module that holds itself or an object without a value, like an open file."""
     places: dict[int, int] = {}
     for place, tensor in enumerate(_weights(module).values()):
         places.setdefault(id(tensor), place)

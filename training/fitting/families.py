@@ -99,7 +99,7 @@ def fit_latent(
 
 
 def fit_mixture(problem: Problem, plan: Plan) -> Mixture:
-    """Each member fitted by itself, all on the same linear path.
+    """Fit each member by itself on the same linear path.
     Raises DataError for members that cannot be mixed."""
     wrong = [name for name in plan.members if name not in MIXABLE]
     if wrong or len(plan.members) < 2 or len(set(plan.members)) < len(plan.members):

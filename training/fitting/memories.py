@@ -53,8 +53,8 @@ class Memories:
         return max(1, ROW_CELLS // (self.size + targets))
 
     def parts(self, problem: Problem) -> Iterator[tuple[Problem, Columns]]:
-        """Each group of streams as a problem of its own, with its memory. `problem` is the one that
-        the memories were made for, or the same history with other cuts."""
+        """Yield each group of streams as a problem of its own, with its memory. `problem` is the
+        one that the memories were made for, or the same history with other cuts."""
         if len(self._groups) == 1:
             yield problem, self._whole
             return

@@ -59,8 +59,8 @@ def jump_memory(
 
 
 def _begun(spec: TableSpec, timestamp: Tensor, slots: Tensor) -> Tensor:
-    """How many bins of a table begin in the last `slots` [batch or 1, n] slots, of which the last
-    starts at `timestamp` [batch]: [batch or 1, n] int64."""
+    """Number of bins of a table that begin in the last `slots` [batch or 1, n] slots, of which the
+    last starts at `timestamp` [batch]: [batch or 1, n] int64."""
     if spec.width == 1:
         return slots
     place = slot_in_bin(timestamp, spec.interval_ms, spec.width)[:, None]

@@ -106,7 +106,7 @@ class Mixture(Forecaster):
         )
 
     def _views(self, view: View) -> list[tuple[Forecaster, View]]:
-        """Every member with its own part of the hidden state."""
+        """Each member with its own part of the hidden state."""
         members = members_of(self)
         sizes = [member.latent.units if member.latent else 0 for member in members]
         hidden = torch.split(view.hidden, sizes, -1)

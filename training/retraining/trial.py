@@ -10,7 +10,7 @@ unit.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,14 +19,13 @@ from eddycast.service.bundle import Manifest
 from eddycast.service.comparison.significance import VERDICT_BLOCKS, Difference, paired
 from eddycast.service.model.runtime import Runtime
 from eddycast.service.records import Float64
-from eddycast.service.registry.rehearsal import taken_over
 from eddycast.service.state.arena import Arena
 from eddycast.training.data.panel import Panel
 from eddycast.training.data.slot_means import trailing_means
-from eddycast.training.evaluation.backtest import drive, target_streams
+from eddycast.training.evaluation.backtest import target_streams
+from eddycast.training.evaluation.driving import drive
 from eddycast.training.evaluation.metrics import mase_scales, pinball
-
-_PARTITION: Final = 0  # of the rows in a replay
+from eddycast.training.evaluation.renewal import adopted
 
 
 def block_rows(manifest: Manifest) -> int:
@@ -86,16 +85,6 @@ def tried(champion: Runtime, candidate: Runtime, panel: Panel, start: int, end: 
     horizon, blocks, streams = _paired(other.horizon, one.horizon, block)
     one_step, _, _ = _paired(other.one_step, one.one_step, block)
     return Outcome(horizon, one_step, blocks, streams)
-
-
-def adopted(arena: Arena, old: Runtime, new: Runtime) -> Arena:
-    """The rows of a model in a replay, as another one takes them over; `arena` stays as it is."""
-    streams = arena.streams(_PARTITION)
-    found = Arena(new.manifest.state, capacity=max(len(streams), 1))
-    here, there = found.slots(_PARTITION, streams), arena.slots(_PARTITION, streams)
-    found.prefix[here] = arena.prefix[there]
-    found.scatter(here, taken_over(old, new, arena.gather(there), len(streams)))
-    return found
 
 
 def _losses(runtime: Runtime, panel: Panel, start: int, end: int, arena: Arena) -> _Losses:

@@ -31,7 +31,7 @@ class Buckets(NamedTuple):
         return int(self.counts[-1]) if len(self.counts) else 0
 
     def since(self, before: Buckets | None) -> Self:
-        """What was counted after `before`; everything where the edges are others."""
+        """Counts since `before`; all counts if the edges differ."""
         if before is None or not np.array_equal(before.edges, self.edges):
             return self
         return type(self)(self.edges, self.counts - before.counts)

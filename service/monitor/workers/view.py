@@ -60,7 +60,7 @@ def _line(seen: Seen) -> dict[str, Any]:
 
 
 def _work(scrape: Scrape | None) -> dict[str, Any]:
-    """What a worker holds, and how far behind it is."""
+    """Partitions and streams of a worker, and its lag."""
     if scrape is None:
         names = "lag", "lag_s", "restoring", "streams", "cold", "warm", "dead_letters"
         return {"partitions": []} | dict.fromkeys(names)

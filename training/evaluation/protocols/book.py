@@ -73,8 +73,8 @@ def _task(
 
 
 def free_run(runtime: Runtime, task: Task) -> Iterator[Chunk]:
-    """For each origin and stream, the medians of a bundle that reads its own next value as an
-    observation."""
+    """Medians for each origin and stream of a bundle that reads its own forecasts as
+    observations."""
     panel = task.panel
     for stream in range(len(panel.streams)):
         state: TensorState = {

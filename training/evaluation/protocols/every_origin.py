@@ -38,16 +38,16 @@ def rolling_tasks(panel: Panel, ask: TaskOptions) -> list[Task]:
 
 
 def ltsf_tasks(panel: Panel, ask: TaskOptions) -> list[Task]:
-    """Every stream z-scored by its mean and deviation in the train part:
-    comparable with the literature."""
+    """Tasks at every origin on streams z-scored by mean and deviation of the train part, comparable
+    with the literature."""
     return _tasks(
         panel, ask, ask.horizons or (ask.horizon,), *_train_scale(panel, _split(panel, ask))
     )
 
 
 def online_tasks(panel: Panel, ask: TaskOptions) -> list[Task]:
-    """As `ltsf`, over the long hold-out of the online literature and at its horizons. Neither a
-    forecast nor anything learned before it uses a value after its origin."""
+    """The tasks of `ltsf` over the long hold-out of the online literature and at its horizons.
+    Neither a forecast nor anything learned before it uses a value after its origin."""
     horizons = ask.horizons or [steps for steps in ONLINE_HORIZONS if steps <= ask.horizon]
     return _tasks(panel, ask, horizons, *_train_scale(panel, _split(panel, ask)))
 

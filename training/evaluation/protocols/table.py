@@ -51,7 +51,7 @@ def _as_they_are(figures: Sequence[Figure]) -> list[Figure]:
 class Protocol:
     """`measured_on` is the scale as tables name it, `split` the default split (None: shares of the
     data), `main` the measure that the protocol is known for; `counters` False means that it cannot
-    score increases."""
+    score increases, `renews` False that it scores a single model."""
 
     measured_on: str
     main: str
@@ -60,6 +60,7 @@ class Protocol:
     panel: Callable[[History, Manifest], Panel] = _on_its_grid
     finish: Callable[[Sequence[Figure]], list[Figure]] = _as_they_are
     counters: bool = True
+    renews: bool = True
 
 
 PROTOCOLS = {
@@ -67,10 +68,21 @@ PROTOCOLS = {
     "ltsf": Protocol("each stream z-scored by its train part", "mse", ltsf_tasks),
     "online": Protocol("each stream z-scored by its train part", "mse", online_tasks, ONLINE_SPLIT),
     "gift": Protocol(
-        "raw values pooled", "wql", gift_tasks, panel=gift_panel, finish=relative, counters=False
+        "raw values pooled",
+        "wql",
+        gift_tasks,
+        panel=gift_panel,
+        finish=relative,
+        counters=False,
+        renews=False,
     ),
     "book": Protocol(
-        "raw values, the k-th step alone", "mse", book_tasks, BOOK_SPLIT, counters=False
+        "raw values, the k-th step alone",
+        "mse",
+        book_tasks,
+        BOOK_SPLIT,
+        counters=False,
+        renews=False,
     ),
 }
 

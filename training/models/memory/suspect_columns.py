@@ -61,7 +61,7 @@ Forecasts = Callable[[Judged], tuple[Columns, NDArray[np.float32]]]
 
 
 def all_good(values: Array) -> Judged:
-    """All readings are good."""
+    """A judgement that holds no reading back."""
     return Judged(values, np.ones_like(values), np.zeros_like(values))
 
 
