@@ -20,6 +20,7 @@ from typer.main import get_command
 
 from eddycast.service.commands.archive import archive
 from eddycast.service.commands.bundle import bundle
+from eddycast.service.commands.challenge import challenge
 from eddycast.service.commands.completion import offer_settings
 from eddycast.service.commands.dead_letters import dead_letters
 from eddycast.service.commands.doctor import doctor
@@ -38,8 +39,8 @@ from eddycast.service.settings.load import is_completing
 
 GROUP = "eddycast.commands"
 OWN = (
-    "serve", "doctor", "monitor", "archive", "simulate", "replay", "state", "bundle", "input",
-    "feed", "models", "dead-letters",
+    "serve", "doctor", "monitor", "archive", "challenge", "simulate", "replay", "state", "bundle",
+    "input", "feed", "models", "dead-letters",
 )  # fmt: skip
 
 
@@ -80,6 +81,7 @@ def build_app(arguments: Sequence[str]) -> typer.Typer:
     app.command(context_settings=TAKES_SETTINGS, add_help_option=False)(doctor)
     app.command(context_settings=TAKES_SETTINGS, add_help_option=False)(monitor)
     app.command(context_settings=TAKES_SETTINGS, add_help_option=False)(archive)
+    app.command(context_settings=TAKES_SETTINGS, add_help_option=False)(challenge)
     app.command()(simulate)
     app.command()(replay)
     app.add_typer(state, name="state")

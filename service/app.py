@@ -56,16 +56,16 @@ AGAIN_S = 2.0
 CUT_SHORT = 70
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, runtime: Runtime | None = None) -> None:
     """Serve until SIGTERM or ctrl-C, then commit and leave the group. Raises EddycastError for
-    problems that an operator can solve.
+    problems that an operator can solve. `runtime` as in `Service`.
 
     A second signal, or a shutdown that takes longer than `shutdown_timeout_s`,
     ends the process at once.
     """
     configure_log(settings.log.format, settings.log.level)
     log_everything()
-    service = Service(settings)
+    service = Service(settings, runtime=runtime)
     with StopSignals(service.cut_short, settings.shutdown_timeout_s) as signals:
         service.run(signals.stop)
 
@@ -79,11 +79,13 @@ class _Bundle(NamedTuple):
 class Service:
     """One service. `metrics` and `health` may be read from other threads; `run` belongs to one."""
 
-    def __init__(self, settings: Settings, broker: Broker | None = None) -> None:
-        """`broker` replaces Kafka, for a service inside another program.
-        Connects to nothing yet."""
+    def __init__(
+        self, settings: Settings, broker: Broker | None = None, runtime: Runtime | None = None
+    ) -> None:
+        """`broker` replaces Kafka, for a service inside another program; `runtime` the model that
+        the settings name. Connects to nothing yet."""
         self._settings = settings
-        self._broker = broker
+        self._broker, self._runtime = broker, runtime
         self._schemas = SchemaRegistry(settings.schema_registry, settings.topics.output)
         self.metrics = Metrics(CollectorRegistry())
         ProcessCollector(registry=self.metrics.registry)
@@ -203,7 +205,9 @@ class Service:
         return encoder_for(runtime, self._settings.output, self._schemas)
 
     def _load(self, stop: threading.Event) -> Started | _Bundle | None:
-        """The champion of the registry or the bundle, once there is one; None if stopped before."""
+        """The model to serve, once there is one; None if stopped before."""
+        if self._runtime is not None:
+            return _Bundle(self._runtime)
         if self._settings.registry.url is not None:
             return start_with_champion(self._settings, stop, self._waiting)
         runtime = self._load_bundle(stop)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from eddycast.service.durations import parse_duration
 from eddycast.service.errors import DataError
-from eddycast.service.history.durations import parse_duration
 from eddycast.service.settings.cli_option import Option
 from eddycast.training.data.durations import parse_seasons
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from eddycast.service.durations import format_duration
 from eddycast.service.errors import DataError
-from eddycast.service.history.durations import format_duration
 from eddycast.service.humanize import many
 from eddycast.service.sealing.manifest_types import MODEL_NAME
 from eddycast.training.data.checks import check_panel

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eddycast.service.commands.models_compare import compare
 from eddycast.service.commands.settings_help import TAKES_SETTINGS, SettingsHelp
 from eddycast.service.errors import SettingsError
 from eddycast.service.settings.load import load_settings
@@ -14,9 +15,7 @@ from eddycast.service.settings.load import load_settings
 if TYPE_CHECKING:
     from eddycast.service.registry.registry import Registry
 
-models = typer.Typer(
-    no_args_is_help=True, help="Publish, promote and inspect the models of a registry."
-)
+models = typer.Typer(no_args_is_help=True, help="Publish, promote, inspect and compare models.")
 _COMMAND: dict[str, Any] = {"context_settings": TAKES_SETTINGS, "add_help_option": False}
 
 Version = Annotated[
@@ -231,6 +230,9 @@ def prune(
     how = "would be deleted" if dry_run else "deleted"
     named = f": {', '.join(version[:12] for version in found)}" if found else ""
     say(f"{len(found)} versions {how}{named}", {"versions": found, "deleted": not dry_run}, as_json)
+
+
+models.command(**_COMMAND)(compare)
 
 
 def _registry(context: typer.Context, *arguments: str) -> Registry:

@@ -9,19 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from eddycast.service.bundle import Manifest
-from eddycast.service.errors import DataError, MissingExtra
+from eddycast.service.commands.mlflow_server import mlflow_server
+from eddycast.service.errors import DataError
 from eddycast.service.registry.promotion import Request
 from eddycast.service.registry.registry import Registry
-from eddycast.service.settings.load import default_variables
-
-#: Variables of MLflow's client: by default it calls a server that is not there for minutes, prints
-#: to standard output, and reports its use to its makers.
-_MLFLOW = {
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-}
 
 
 def made_request(
@@ -71,21 +62,7 @@ def published(
     line = f"{manifest.label} {how} as a version of {registry.model}"
     if mlflow is None:
         return line, facts
-    number = _recorded_in_mlflow(mlflow, registry, manifest)
-    return f"{line}, version {number} in MLflow", facts | {"mlflow": number}
-
-
-def _recorded_in_mlflow(uri: str, registry: Registry, manifest: Manifest) -> str:
-    """Record a version in MLflow; returns its number there. Raises MissingExtra,
-    RegistryUnavailable."""
-    default_variables(_MLFLOW)
-    try:
-        # an extra
-        from eddycast.service.registry.mlflow_record import record
-    except ImportError as error:
-        raise MissingExtra(
-            "--mlflow needs mlflow-skinny, which is not installed", "pip install 'eddycast[mlflow]'"
-        ) from error
     origin = registry.publication(manifest.version)
     tags = {"eddycast.published": origin["when"], "eddycast.by": origin["who"]}
-    return record(uri, registry.model, manifest, tags)
+    number = mlflow_server(mlflow).record_version(registry.model, manifest, tags)
+    return f"{line}, version {number} in MLflow", facts | {"mlflow": number}

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from eddycast.service.commands.data_options import Reading
 from eddycast.service.commands.expand import expand_options
+from eddycast.service.commands.named_model import named_model
 from eddycast.service.commands.settings_help import SettingsHelp
 from eddycast.service.commands.state_request import (
     Partitioner,
@@ -26,10 +26,7 @@ from eddycast.service.settings.settings import Settings
 
 if TYPE_CHECKING:
     from eddycast.service.migration.seeding import Seeded
-    from eddycast.service.model.runtime import Runtime
 
-#: In place of a bundle's directory: the model that the registry's newest change names.
-CHAMPION = "champion"
 #: Interval of progress lines in the log, s.
 _PROGRESS_EVERY_S = 5.0
 
@@ -40,7 +37,8 @@ def seed(
         str,
         typer.Argument(
             metavar="BUNDLE",
-            help="A bundle's directory, or `champion` for that of registry.url and registry.model.",
+            help="A bundle's directory; or, of registry.url and registry.model, `champion` or six "
+            "or more digits of a version.",
         ),
     ],
     reading: Reading,
@@ -83,7 +81,7 @@ def seed(
     from eddycast.service.history import read_for_bundle
     from eddycast.service.migration.seeding import SeedOptions, seed
 
-    runtime = _runtime(bundle, settings)
+    runtime = named_model(bundle, settings)
     history = read_for_bundle(files, reading, runtime.manifest) if files else None
     for note in history.notes if history else ():
         get_log().info(note)
@@ -97,23 +95,6 @@ def _apart(words: list[str]) -> tuple[list[str], list[str]]:
     """Files, and the flags that follow them."""
     first = next((i for i, word in enumerate(words) if word.startswith("--")), len(words))
     return words[:first], words[first:]
-
-
-def _runtime(bundle: str, settings: Settings) -> Runtime:
-    if bundle == CHAMPION:
-        from eddycast.service.registry.registry import open_champion
-
-        registry, change = open_champion(settings)
-        return registry.load(change.champion)
-    from eddycast.service.model.loading import load_runtime
-
-    engine = settings.engine
-    return load_runtime(
-        Path(bundle),
-        intra_op_threads=engine.intra_op_threads,
-        max_batch=engine.max_batch,
-        trust=settings.bundle.trust,
-    )
 
 
 def _progress() -> Callable[[int], None]:

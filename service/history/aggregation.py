@@ -8,8 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from eddycast.service.bundle import Manifest
+from eddycast.service.durations import format_duration, parse_duration
 from eddycast.service.errors import DataError
-from eddycast.service.history.durations import format_duration, parse_duration
 from eddycast.service.history.history import UNNAMED, History
 from eddycast.service.humanize import many
 from eddycast.service.processing.counting import with_counts

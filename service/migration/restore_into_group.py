@@ -39,6 +39,7 @@ class ImportOptions:
     begin: Begin = "export"
     partitioner: str | None = None
     force: bool = False
+    beside: bool = False  # the exported group goes on: both forecast the same records
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def import_rows(
     codec, topic = RowCodec(row_specs(manifest, settings.time)), settings.topics.input
     with broker.admin() as admin:
         _check_group_is_new(broker, admin, settings)
-        if not options.force:
+        if not options.force and not options.beside:
             check_not_gone_on(admin, exported.header, topic, options.begin)
         partitions = prepare_topics(admin, settings, codec.row_bytes).partitions
         homes, offsets = _places(broker, topic, partitions, exported, options)

@@ -1,4 +1,4 @@
-"""A version of a registry as MLflow records it: a run with figures, and a version of a model.
+"""What MLflow records of a model: a run with choices and figures, and a version of a model.
 
 MLflow receives facts and decides nothing: the champion is the registry's newest change.
 """
@@ -6,9 +6,12 @@ MLflow receives facts and decides nothing: the champion is the registry's newest
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from mlflow import MlflowClient
+from mlflow.entities import Metric, Param
 from mlflow.exceptions import MlflowException
 
 from eddycast.service.errors import RegistryUnavailable
@@ -22,31 +25,63 @@ if TYPE_CHECKING:
 VERSION = "eddycast.version"
 _KNOWN = "RESOURCE_ALREADY_EXISTS"
 _FIGURES = ("mse", "mae", "wql", "mase", "coverage_80")
+#: Characters of a parameter that every server stores.
+_MOST = 500
 
 
-def record(uri: str, model: str, manifest: Manifest, tags: dict[str, str]) -> str:
-    """Record a version under the registered model `model` of the MLflow server at `uri`; returns
-    MLflow's number of it. A version that is there already is left as it is.
+class MlflowServer:
+    """The server at `uri`, as a store of runs and of registered models. All methods raise
+    RegistryUnavailable if it does not answer or refuses."""
 
-    `tags` are facts beside those of the manifest. Raises RegistryUnavailable.
-    """
-    try:
-        client = MlflowClient(tracking_uri=uri, registry_uri=uri)
-        _register(client, model)
-        if (number := _number_of(client, model, manifest.version)) is not None:
-            return number
-        tags = _tags(manifest) | tags
-        run = _run(client, model, manifest, tags)
-        source = f"{run.info.artifact_uri}/bundle"
-        made = client.create_model_version(
-            model, source, run.info.run_id, tags=tags, await_creation_for=0
-        )
-    except MlflowException as error:
-        said = str(error).splitlines()[0]
-        raise RegistryUnavailable(
-            f"MLflow at {uri}: {said}", "check --mlflow; the version is in the registry"
-        ) from error
-    return str(made.version)
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+
+    def record_version(self, model: str, manifest: Manifest, tags: Mapping[str, str]) -> str:
+        """Record a version under the registered model `model`; returns MLflow's number of it. A
+        version that is there already is left as it is. `tags` are facts beside those of the
+        manifest."""
+        with self._client("the version is in the registry") as client:
+            _register(client, model)
+            if (number := _number_of(client, model, manifest.version)) is not None:
+                return number
+            tags = _tags(manifest) | dict(tags)
+            run = _run(client, _experiment(client, model), manifest, tags, {}, _figures(manifest))
+            source = f"{run.info.artifact_uri}/bundle"
+            made = client.create_model_version(
+                model, source, run.info.run_id, tags=tags, await_creation_for=0
+            )
+        return str(made.version)
+
+    def prepare(self, experiment: str) -> None:
+        """Create an experiment unless it exists: a trial of the server before a long training."""
+        with self._client("nothing was trained") as client:
+            _experiment(client, experiment)
+
+    def log_training(
+        self, experiment: str, manifest: Manifest, choices: Mapping[str, object]
+    ) -> str:
+        """Log a finished run with the choices, figures and version of a training; returns its id.
+        Choices that are None are left out."""
+        parameters = {k: str(v)[:_MOST] for k, v in choices.items() if v is not None}
+        record, figures = manifest.training, _figures(manifest)
+        if record is not None:
+            figures |= {"training/seconds": record.seconds, "training/streams": record.streams}
+            figures |= {"training/observations": record.observations}
+        with self._client("the bundle is written") as client:
+            place = _experiment(client, experiment)
+            run = _run(client, place, manifest, _tags(manifest), parameters, figures)
+        return str(run.info.run_id)
+
+    @contextmanager
+    def _client(self, otherwise: str) -> Iterator[MlflowClient]:
+        """A client; `otherwise` is what is true although it fails."""
+        try:
+            yield MlflowClient(tracking_uri=self._uri, registry_uri=self._uri)
+        except MlflowException as error:
+            said = str(error).splitlines()[0]
+            raise RegistryUnavailable(
+                f"MLflow at {self._uri}: {said}", f"check --mlflow; {otherwise}"
+            ) from error
 
 
 def _register(client: MlflowClient, model: str) -> None:
@@ -63,13 +98,26 @@ def _number_of(client: MlflowClient, model: str, version: str) -> str | None:
     return str(found[0].version) if found else None
 
 
-def _run(client: MlflowClient, model: str, manifest: Manifest, tags: dict[str, str]) -> Run:
-    """A finished run with the figures of a manifest."""
-    experiment = client.get_experiment_by_name(model)
-    place = client.create_experiment(model) if experiment is None else experiment.experiment_id
-    run = client.create_run(place, run_name=manifest.label, tags=tags)
-    for name, value in _figures(manifest).items():
-        client.log_metric(run.info.run_id, name, value)
+def _experiment(client: MlflowClient, name: str) -> str:
+    """The id of an experiment, which is created if it does not exist."""
+    found = client.get_experiment_by_name(name)
+    return str(client.create_experiment(name) if found is None else found.experiment_id)
+
+
+def _run(
+    client: MlflowClient,
+    experiment: str,
+    manifest: Manifest,
+    tags: dict[str, str],
+    parameters: dict[str, str],
+    figures: dict[str, float],
+) -> Run:
+    """A finished run with the manifest of a bundle."""
+    run = client.create_run(experiment, run_name=manifest.label, tags=tags)
+    now = run.info.start_time
+    metrics = [Metric(name, value, now, 0) for name, value in figures.items()]
+    params = [Param(name, value) for name, value in parameters.items()]
+    client.log_batch(run.info.run_id, metrics, params)
     client.log_dict(run.info.run_id, manifest.model_dump(mode="json"), "bundle/manifest.json")
     client.set_terminated(run.info.run_id)
     return run

@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
+from eddycast.service.comparison.significance import Difference
 from eddycast.training.evaluation.metrics import Figure
 from eddycast.training.evaluation.protocols.gift import geometric_means
 from eddycast.training.evaluation.protocols.gift_published import SEASONAL_NAIVE, Published
 from eddycast.training.evaluation.report import number, say
-from eddycast.training.evaluation.significance import Difference
 from tests.tools.markdown import table
 
 Record = dict[str, Any]

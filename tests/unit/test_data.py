@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eddycast.service.durations import format_duration, parse_duration
 from eddycast.service.errors import DataError
 from eddycast.service.history import History
-from eddycast.service.history.durations import format_duration, parse_duration
 from eddycast.training.data.durations import check_season, parse_season, parse_seasons
 from eddycast.training.data.panel import MAX_GAP, Panel, fingerprint, make_panel
 from eddycast.training.data.split import Split

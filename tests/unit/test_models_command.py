@@ -16,7 +16,9 @@ from tests.support.bundles import Walk, listed, write_bundle
 
 OLD = listed(Walk(hidden=4))
 NEW = listed(Walk(hidden=4, spread=2.0), latent="beef" * 4)
-COMMANDS = ("list", "show", "publish", "promote", "rollback", "history", "diff", "prune")
+COMMANDS = (
+    "list", "show", "publish", "promote", "rollback", "history", "diff", "prune", "compare",
+)  # fmt: skip
 
 
 class Shell:

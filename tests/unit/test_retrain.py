@@ -10,7 +10,11 @@ import numpy as np
 import pytest
 
 from eddycast.service.__main__ import run
-from eddycast.training.evaluation.significance import Difference
+from eddycast.service.comparison.significance import Difference
+from eddycast.service.errors import BundleError, RegistryError
+from eddycast.service.registry.folder import LocalFolder
+from eddycast.service.registry.registry import LoadOptions, Registry
+from eddycast.service.sealing.signatures import new_key
 from eddycast.training.retraining.judging import decided
 from eddycast.training.retraining.options import parse_gain
 from eddycast.training.retraining.trial import Outcome
@@ -55,6 +59,32 @@ def test_a_candidate_that_proves_better_is_promoted_at_its_day(
     assert third["judged"][0]["evidence"]["horizon"][2] < 0
     assert 'eddycast_retrain_generation{model="load"} 2' in (tmp_path / "load.prom").read_text()
     assert retrain(95, "--train-every", "1000d")["judged"] == []
+
+
+@pytest.mark.trains
+@pytest.mark.slow
+def test_a_key_signs_the_bundle_and_the_change_that_makes_it_champion(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    public, models = new_key(tmp_path / "key"), tmp_path / "models"
+    words = ["--registry.url", str(models), "--registry.model", "load", "--families", "naive"]
+    words += ["--horizon", "4", "--window", "30d", "--key", str(tmp_path / "key")]
+    assert run(["retrain", "--history", history(tmp_path / "a.csv", 30), *words]) == 0
+    (version,) = json.loads(capsys.readouterr().out.splitlines()[-1])["promoted"]
+
+    def trusting(key: str) -> Registry:
+        return Registry(LocalFolder(models), "load", LoadOptions(keys=(key,)))
+
+    trusted = trusting(public)
+    newest = trusted.newest()
+    assert newest is not None and newest.change.champion == version
+    assert newest.change.signature is not None and newest.change.signature.key == public
+    assert trusted.load(version).manifest.version == version
+    stranger = trusting(new_key(tmp_path / "other"))
+    with pytest.raises(RegistryError, match="signature"):
+        stranger.newest()
+    with pytest.raises(BundleError, match="signature"):
+        stranger.load(version)
 
 
 @pytest.mark.parametrize(

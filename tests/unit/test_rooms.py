@@ -18,9 +18,12 @@ TRAINING = sorted((ROOT / "training").rglob("*.py"))
 SHARED = {
     "eddycast.service.processing.alignment",
     "eddycast.service.bundle",
+    "eddycast.service.comparison.significance",
+    "eddycast.service.durations",
     "eddycast.service.sealing.manifest_types",
     "eddycast.service.commands.data_options",
     "eddycast.service.commands.expand",
+    "eddycast.service.commands.mlflow_server",
     "eddycast.service.processing.engine",
     "eddycast.service.errors",
     "eddycast.service.history",

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from eddycast.training.evaluation.significance import difference, differences
+from eddycast.service.comparison.significance import difference, differences
 
 
 def test_the_relative_difference_is_that_of_the_sums() -> None:

@@ -144,7 +144,7 @@ def _renewing(manifest: Manifest, every: str | None) -> Renewing | None:
     less than an interval."""
     if every is None:
         return None
-    from eddycast.service.history.durations import parse_duration
+    from eddycast.service.durations import parse_duration
     from eddycast.training.retraining.renewing import Renewing
 
     every_ms = parse_duration(every)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,6 +45,14 @@ def train(
             "--no-refit", help="Keep the weights that were scored, which never saw the hold-out."
         ),
     ] = False,
+    mlflow: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URI",
+            help="Log a run with choices, figures and version to this MLflow server.",
+            show_default="none",
+        ),
+    ] = None,
 ) -> None:
     """Train a forecaster on history, score it on the hold-out, fit it once more to everything,
     and export it.
@@ -53,6 +61,7 @@ def train(
     """
     from rich.console import Console
 
+    from eddycast.service.commands.mlflow_server import mlflow_server
     from eddycast.service.history import read_history
     from eddycast.training.bundle_directory import check_replaceable
     from eddycast.training.data.durations import format_seasons
@@ -67,6 +76,10 @@ def train(
     check_family(recipe.family)
     check_name(recipe.name)
     check_replaceable(out)
+    server = None if mlflow is None else mlflow_server(mlflow)
+    experiment = recipe.name or EXPERIMENT
+    if server is not None:
+        server.prepare(experiment)
     prepared = prepare(read_history(data, reading), grid)
     _print_notes(console, prepared.notes)
     recipe = with_seasons(
@@ -88,7 +101,14 @@ def train(
     spent = f"{time.monotonic() - wall:.1f} s, {time.process_time() - cpu:.1f} s of CPU"
     size = f"{manifest.row_bytes:,} bytes a stream, trained and scored in {spent}"
     console.print(f"{manifest.label} in {escape(str(out))}: {size}")
+    if server is not None:
+        choices = {"data": " ".join(data), "refit": not no_refit} | asdict(recipe) | asdict(grid)
+        run = server.log_training(experiment, manifest, choices)
+        console.print(f"run {run} of the experiment {escape(experiment)} in MLflow")
 
+
+#: Experiment in MLflow of trainings without --name.
+EXPERIMENT = "eddycast"
 
 #: By which a model is compared with the baselines:
 #: means over streams, so that no large series speaks for the others.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from eddycast.service.durations import format_duration
 from eddycast.service.errors import DataError
-from eddycast.service.history.durations import format_duration
 from eddycast.service.humanize import many
 from eddycast.training.data.panel import Panel
 from eddycast.training.data.split import Split

@@ -1,9 +1,9 @@
-"""Seasons as text: `24h,7d`. Light to import: options are parsed with it."""
+"""Seasons as text: `24h`, `24h,7d`. Light to import: options are parsed with it."""
 
 from __future__ import annotations
 
+from eddycast.service.durations import format_duration, parse_duration
 from eddycast.service.errors import DataError
-from eddycast.service.history.durations import format_duration, parse_duration
 
 _NO_SEASON = ("", "none", "no", "0")
 

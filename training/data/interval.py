@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from eddycast.service.durations import format_duration, parse_duration
 from eddycast.service.errors import DataError
 from eddycast.service.history import History, is_missing
-from eddycast.service.history.durations import format_duration, parse_duration
 from eddycast.service.records import Int64
 
 REGULAR = 0.2  # least share of the commonest distance for it to be the interval

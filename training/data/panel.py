@@ -13,9 +13,9 @@ from typing import Literal
 
 import numpy as np
 
+from eddycast.service.durations import format_duration
 from eddycast.service.errors import DataError
 from eddycast.service.history import History, is_missing
-from eddycast.service.history.durations import format_duration
 from eddycast.service.humanize import many
 from eddycast.service.processing.alignment import Verdict
 from eddycast.service.processing.missing_codes import Codes

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.table import Table
 
 from eddycast.service.bundle import Manifest
+from eddycast.service.durations import format_duration
 from eddycast.service.history import History, read_history
-from eddycast.service.history.durations import format_duration
 from eddycast.service.observability.log import configure_log
 from eddycast.service.output_files import check_writable
 from eddycast.training.bundle_directory import install

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from eddycast.service.bundle import Manifest
+from eddycast.service.durations import format_duration
 from eddycast.service.errors import DataError
 from eddycast.service.history import History
-from eddycast.service.history.durations import format_duration
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.runtime import Runtime
 from eddycast.service.sealing.trust import Trust

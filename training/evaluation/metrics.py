@@ -31,8 +31,8 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from eddycast.service.bundle import BacktestFigure
+from eddycast.service.comparison.significance import Difference
 from eddycast.service.records import Float64, Int64
-from eddycast.training.evaluation.significance import Difference
 
 _BY_ORIGIN = ("mse", "mae", "wql")
 _SUMS = (*_BY_ORIGIN, "mase", "targets", "size", "scaled", "covered")

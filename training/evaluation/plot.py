@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from eddycast.service.bundle import Manifest
+from eddycast.service.durations import format_duration
 from eddycast.service.errors import MissingExtra
-from eddycast.service.history.durations import format_duration
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.records import Float64, Int64
 from eddycast.training.data.panel import Panel

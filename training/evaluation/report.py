@@ -12,12 +12,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from eddycast.service.bundle import BacktestFigure, Manifest
+from eddycast.service.comparison.significance import Difference
 from eddycast.training.data.panel import Panel
 from eddycast.training.data.split import Split
 from eddycast.training.evaluation.metrics import Figure
 from eddycast.training.evaluation.protocols.gift import geometric_means
 from eddycast.training.evaluation.protocols.table import protocol_of
-from eddycast.training.evaluation.significance import Difference
 
 _MEASURES = ("mse", "mae", "wql", "mase", "coverage_80")
 _KEPT = set(BacktestFigure.model_fields)

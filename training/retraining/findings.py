@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eddycast.service.history.durations import format_duration
+from eddycast.service.durations import format_duration
 from eddycast.service.records import Float64
 from eddycast.training.data.panel import Panel
 

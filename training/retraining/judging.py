@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 
 from eddycast.service.bundle import Manifest
+from eddycast.service.comparison.significance import VERDICT_BLOCKS
+from eddycast.service.durations import format_duration
 from eddycast.service.errors import RegistryError
 from eddycast.service.history import History
 from eddycast.service.history.aggregation import as_trained
-from eddycast.service.history.durations import format_duration
 from eddycast.service.registry.candidates import Candidacy, Verdict
 from eddycast.service.registry.change import StoredChange
 from eddycast.service.registry.compatibility import check_core, check_shape
@@ -25,10 +26,8 @@ from eddycast.service.sealing.manifest_types import Aggregate
 from eddycast.training.data.panel import Panel
 from eddycast.training.evaluation.backtest import target_streams
 from eddycast.training.evaluation.protocols.table import protocol_for
-from eddycast.training.evaluation.significance import Difference
 from eddycast.training.retraining.options import JobOptions
 from eddycast.training.retraining.trial import (
-    LEAST_BLOCKS,
     Outcome,
     block_rows,
     last_row,
@@ -134,8 +133,8 @@ def _judged(
     runtimes = registry.load(champion.version), registry.load(manifest.version)
     outcome = tried(*runtimes, panel, *span)
     evidence = _evidence(outcome, newest, panel, span, champion)
-    if outcome.blocks < LEAST_BLOCKS:
-        why = f"{outcome.blocks} blocks of time could be scored, {LEAST_BLOCKS} are needed"
+    if outcome.blocks < VERDICT_BLOCKS:
+        why = f"{outcome.blocks} blocks of time could be scored, {VERDICT_BLOCKS} are needed"
         return Judged(manifest, "too early", why, evidence)
     is_better, why = decided(outcome, options.min_gain)
     if options.promote == "never":
@@ -160,7 +159,7 @@ def decided(outcome: Outcome, min_gain: float) -> tuple[bool, str]:
     """True if a candidate has proven better over the whole horizon, and the reason."""
     horizon, one_step = outcome.horizon, outcome.one_step
     gain = -horizon.relative
-    said = f"its loss is {_said(horizon)} over the horizon, {_said(one_step)} one step ahead"
+    said = f"its loss is {horizon.text} over the horizon, {one_step.text} one step ahead"
     if horizon.high is None or horizon.high >= 0:
         return False, f"{said}: not beyond chance"
     if gain < min_gain:
@@ -168,13 +167,6 @@ def decided(outcome: Outcome, min_gain: float) -> tuple[bool, str]:
     if one_step.low is not None and one_step.low > 0:
         return False, f"{said}: worse one step ahead"
     return True, said
-
-
-def _said(difference: Difference) -> str:
-    relative, low, high = difference
-    less = "smaller" if relative < 0 else "larger"
-    spread = "" if low is None or high is None else f" (95 % interval {low:+.2%} to {high:+.2%})"
-    return f"{abs(relative):.2%} {less}{spread}"
 
 
 def _span(panel: Panel, champion: Manifest, candidate: Candidate) -> tuple[int, int] | str:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Final
 
 from eddycast.service.bundle import Manifest
+from eddycast.service.durations import parse_duration
 from eddycast.service.errors import DataError
-from eddycast.service.history.durations import parse_duration
 from eddycast.service.history.history import UNNAMED
 from eddycast.service.sealing.manifest_types import Aggregate
 from eddycast.service.settings.cli_option import Option

@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from eddycast.service.bundle import Manifest
-from eddycast.service.history.durations import format_duration
+from eddycast.service.durations import format_duration
 from eddycast.service.humanize import many
 from eddycast.service.model.loading import load_runtime
 from eddycast.service.model.runtime import Runtime

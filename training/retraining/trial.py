@@ -10,14 +10,15 @@ unit.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from eddycast.service.bundle import Manifest
+from eddycast.service.comparison.significance import VERDICT_BLOCKS, Difference, paired
 from eddycast.service.model.runtime import Runtime
-from eddycast.service.records import Float64, Int64
+from eddycast.service.records import Float64
 from eddycast.service.state.arena import Arena
 from eddycast.training.data.panel import Panel
 from eddycast.training.data.slot_means import trailing_means
@@ -25,10 +26,6 @@ from eddycast.training.evaluation.backtest import target_streams
 from eddycast.training.evaluation.driving import drive
 from eddycast.training.evaluation.metrics import mase_scales, pinball
 from eddycast.training.evaluation.renewal import adopted
-from eddycast.training.evaluation.significance import Difference, difference
-
-#: Blocks of time that a verdict needs.
-LEAST_BLOCKS: Final = 10
 
 
 def block_rows(manifest: Manifest) -> int:
@@ -55,13 +52,13 @@ class _Losses:
 
 
 def least_rows(manifest: Manifest) -> int:
-    """Rows of a trial without gaps: LEAST_BLOCKS blocks of origins, and the last one's targets."""
-    return LEAST_BLOCKS * block_rows(manifest) + manifest.horizon * _stride(manifest)
+    """Rows of a trial without gaps: VERDICT_BLOCKS blocks of origins, and the last targets."""
+    return VERDICT_BLOCKS * block_rows(manifest) + manifest.horizon * _stride(manifest)
 
 
 def last_row(panel: Panel, start: int, least: int, manifest: Manifest) -> int | None:
     """The row at which a trial from row `start` ends: `least` rows later, and not before
-    LEAST_BLOCKS blocks of time have readings; None if the panel ends earlier.
+    VERDICT_BLOCKS blocks of time have readings; None if the panel ends earlier.
 
     It follows from the readings alone, not from the day on which the trial is looked at.
     """
@@ -69,9 +66,9 @@ def last_row(panel: Panel, start: int, least: int, manifest: Manifest) -> int | 
     seen: NDArray[np.bool_] = np.asarray(~np.isnan(panel.values[:, start:]).all(axis=0))
     edges = np.arange(0, len(seen) - block + 1, block)
     full = edges[[bool(seen[edge : edge + block].any()) for edge in edges]] + block
-    if len(full) < LEAST_BLOCKS:
+    if len(full) < VERDICT_BLOCKS:
         return None
-    end = start + max(least, int(full[LEAST_BLOCKS - 1]) + manifest.horizon * _stride(manifest))
+    end = start + max(least, int(full[VERDICT_BLOCKS - 1]) + manifest.horizon * _stride(manifest))
     return end if end <= len(panel) else None
 
 
@@ -132,12 +129,10 @@ def _mean(losses: Float64) -> Float64:
 def _paired(ours: Float64, theirs: Float64, block: int) -> tuple[Difference, int, int]:
     """The difference of losses [series, rows], the number of blocks and of series in it."""
     both = ~np.isnan(ours) & ~np.isnan(theirs)
-    edges: Int64 = np.arange(0, both.shape[1], block)
-    blocks = int(np.add.reduceat(both.any(axis=0), edges).astype(bool).sum())
     sums = [np.where(both, losses, 0.0).sum(axis=0) for losses in (ours, theirs)]
-    if not sums[1].any():
-        return Difference(0.0, None, None), 0, 0
-    return difference(sums[0], sums[1], block), blocks, int(both.any(axis=1).sum())
+    seen: NDArray[np.bool_] = np.asarray(both.any(axis=0))
+    found, blocks = paired(sums[0], sums[1], seen, block)
+    return found, blocks, int(both.any(axis=1).sum()) if blocks else 0
 
 
 def _stride(manifest: Manifest) -> int:

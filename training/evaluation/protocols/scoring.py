@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from eddycast.service.comparison.significance import differences
 from eddycast.service.records import Float64, Int64
 from eddycast.training.evaluation import baselines
 from eddycast.training.evaluation.metrics import Figure, Scores
 from eddycast.training.evaluation.protocols.task import Task
-from eddycast.training.evaluation.significance import differences
 
 Array = NDArray[np.floating]
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from eddycast.service.bundle import Manifest
+from eddycast.service.durations import format_duration
 from eddycast.service.errors import DataError
-from eddycast.service.history.durations import format_duration
 from eddycast.service.records import Float64, Int64
 from eddycast.training.data.panel import Panel
 from eddycast.training.data.split import Split

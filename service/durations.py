@@ -1,4 +1,4 @@
-"""Durations as text: `15min`. Light to import: options are parsed with it."""
+"""Durations as text: `15min`, `1h30m`. Light to import: options are parsed with it."""
 
 from __future__ import annotations
 

@@ -12,12 +12,14 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from eddycast.service.records import Float64
+from eddycast.service.records import Float64, Int64
 
 DRAWS = 1000
 NORMAL = 1.959964  # 97.5 % quantile
 LEAST_BLOCKS = 5  # needed for an interval
+VERDICT_BLOCKS = 10  # needed for a verdict
 
 
 class Difference(NamedTuple):
@@ -33,6 +35,14 @@ class Difference(NamedTuple):
         """True if zero lies outside the interval."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
+    @property
+    def text(self) -> str:
+        """`3.10% smaller (95 % interval -5.02% to -1.18%)`."""
+        less = "smaller" if self.relative < 0 else "larger"
+        known = self.low is not None and self.high is not None
+        spread = f" (95 % interval {self.low:+.2%} to {self.high:+.2%})" if known else ""
+        return f"{abs(self.relative):.2%} {less}{spread}"
+
 
 def differences(
     losses: Mapping[str, Float64], rivals: Mapping[str, Mapping[str, Float64]], block: int
@@ -47,6 +57,18 @@ def differences(
         }
         for rival, sums in rivals.items()
     }
+
+
+def paired(
+    loss: Float64, rival: Float64, seen: NDArray[np.bool_], block: int
+) -> tuple[Difference, int]:
+    """The difference of two forecasters' sums [n] over the same targets of all streams, at
+    consecutive origins, and the number of blocks of origins in which any was `seen` [n]."""
+    if not rival.any():
+        return Difference(0.0, None, None), 0
+    edges: Int64 = np.arange(0, len(seen), block)
+    blocks = int(np.add.reduceat(seen, edges).astype(bool).sum())
+    return difference(loss, rival, block), blocks
 
 
 def difference(loss: Float64, rival: Float64, block: int, draws: int = DRAWS) -> Difference:

@@ -1,0 +1,1 @@
+"""Two topics of forecasts for the same readings, compared: `eddycast models compare`."""
