@@ -50,8 +50,8 @@ class InputSettings(Group):
     )
     channel: str | None = Field(
         None,
-        description="Name of the channel that a number belongs to, with places in braces, where "
-        "the channels of a stream come in different numbers, as {/measurement}",
+        description="Name of a number's channel, where those of a stream come one by one, as "
+        "{/measurement}",
     )
     channels: str | None = Field(
         None,

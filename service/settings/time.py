@@ -38,9 +38,8 @@ class TimeSettings(Group):
     late: Literal["drop", "dead_letter", "repair"] = Field(
         "drop",
         description=(
-            "drop = only count readings older than the last one of their stream, "
-            "dead_letter = also write them to the dead letters, repair = let them replace what was "
-            "imputed, see time.repair_steps"
+            "Readings older than the last one of their stream: drop = count them, dead_letter = "
+            "also write letters, repair = replace imputations"
         ),
     )
     repair_steps: int = Field(
@@ -48,7 +47,7 @@ class TimeSettings(Group):
         ge=0,
         le=32,
         description="With time.late = repair: a reading may be so many steps behind the last one "
-        "of its stream. A row takes more than twice the memory",
+        "of its stream",
     )
     aggregate: Aggregate = Field(
         "first",
