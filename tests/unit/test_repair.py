@@ -50,7 +50,7 @@ def at(*minutes: int) -> list[Reading]:
 
 
 class Served(NamedTuple):
-    verdicts: tuple[int, ...]  # repaired, late, restarted
+    verdicts: tuple[int, ...]  # repaired, late, set back
     last: bytes | None  # forecast
 
 
@@ -63,7 +63,7 @@ def served(runtime: Runtime, readings: Sequence[Reading], **options: object) -> 
 
 
 def verdicts(subject: Worker) -> tuple[int, ...]:
-    names = ("repaired", "late", "restart")
+    names = ("repaired", "late", "set_back")
     return tuple(int(subject.value("readings_total", verdict=name)) for name in names)
 
 
@@ -115,10 +115,17 @@ def test_a_missing_reading_repairs_nothing(recurrent: Runtime) -> None:
     assert found.last == served(recurrent, at(*BEFORE, 7, 8)).last
 
 
-def test_a_clock_that_is_set_back_begins_anew_and_repairs_nothing_old(recurrent: Runtime) -> None:
-    found = served(recurrent, at(*BEFORE, 7, 2, 3, 4, 5, 6, 7, 8))
+def test_after_a_clock_was_set_back_nothing_old_is_repaired(recurrent: Runtime) -> None:
+    came = at(*BEFORE, 7, 2, 3, 4, 5, 6, 7, 8)
+    found = served(recurrent, came)
     assert found.verdicts == (0, 2, 1)
-    assert found.last == served(recurrent, at(4, 5, 6, 7, 8)).last
+    assert found.last == served(recurrent, came, late="drop", repair_steps=0).last
+
+
+def test_a_gap_after_a_clock_was_set_back_is_repaired(recurrent: Runtime) -> None:
+    found = served(recurrent, at(*BEFORE, 7, 1, 2, 3, 5, 4, 6))
+    assert found.verdicts == (1, 2, 1)
+    assert found.last == served(recurrent, at(*BEFORE, 7, 1, 2, 3, 4, 5, 6)).last
 
 
 disordered = st.lists(
