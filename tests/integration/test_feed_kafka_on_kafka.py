@@ -55,8 +55,10 @@ def fill(kafka: KafkaServer, topic: str) -> None:
 
 
 def is_on(site: Site, before: int, worker: Worker) -> bool:
-    """True once more is written than before, or the worker has ended."""
-    return site.written(site.input) > before or worker.code is not None
+    """True once the worker reads and more is written than before, or it has ended. The last
+    transaction of its predecessor may become visible after it was killed."""
+    is_reading = bool(said(worker, "reading"))
+    return (is_reading and site.written(site.input) > before) or worker.code is not None
 
 
 @contextmanager
