@@ -7,12 +7,13 @@ from collections.abc import Callable
 from functools import partial
 
 from deploy.dashboards.accuracy import ACCURACY
+from deploy.dashboards.bridges import BRIDGES
 from deploy.dashboards.panels import Dashboard
 from deploy.dashboards.service import LATENCY, OVERVIEW
 from deploy.dashboards.stream import ONE_STREAM
 from deploy.dashboards.worker import WORKER_IN_DEPTH
 
-DASHBOARDS = (OVERVIEW, LATENCY, ACCURACY, WORKER_IN_DEPTH, ONE_STREAM)
+DASHBOARDS = (OVERVIEW, LATENCY, ACCURACY, WORKER_IN_DEPTH, ONE_STREAM, BRIDGES)
 
 
 def _text(dashboard: Dashboard) -> str:

@@ -113,7 +113,7 @@ def at(content: Any, place: str) -> Any:
 
 
 class Watched:
-    """A Prometheus that scrapes a service and a monitor."""
+    """A Prometheus that scrapes a service, a monitor and a bridge."""
 
     def __init__(self, url: str, worker: str) -> None:
         self._url = url
@@ -149,15 +149,20 @@ def watched(site: Site, tmp_path: Path) -> Iterator[Watched]:
         "seconds": 1.0,
     }  # fmt: skip
     write_bundle(tmp_path / "bundle", Walk(warmup_steps=20, fields={"training": training}))
-    service, monitor, prometheus, manager = free_ports(4)
+    service, monitor, bridge, prometheus, manager = free_ports(5)
     site.serving(HTTP__PORT=str(service))
-    ports = {"eddycast": [service], "eddycast-monitor": [monitor]}
+    ports = {"eddycast": [service], "eddycast-monitor": [monitor], "eddycast-feed": [bridge]}
+    sides = {
+        "monitor": (("monitor",), {"MONITOR__PORT": str(monitor)}),
+        "feed": (("feed", "http"), {"FEED__PORT": "0", "FEED__METRICS_PORT": str(bridge)}),
+    }
     with ExitStack() as stack:
-        variables = site.variables | {"MONITOR__PORT": str(monitor)}
-        log = tmp_path / "monitor.log"
-        beside = Worker(("-m", "eddycast.service", "monitor"), variables, log)
-        stack.callback(beside.wait, PATIENCE_S)
-        stack.callback(beside.signal, signal.SIGKILL)
+        beside = {}
+        for name, (words, own) in sides.items():
+            command = ("-m", "eddycast.service", *words)
+            beside[name] = Worker(command, site.variables | own, tmp_path / f"{name}.log")
+            stack.callback(beside[name].wait, PATIENCE_S)
+            stack.callback(beside[name].signal, signal.SIGKILL)
         folder = stack.enter_context(run_folder())
         installed = Installed(shutil.which("prometheus"))
         watching = Watching(installed, prometheus, manager, ports, folder.path, every_s=1)
@@ -168,8 +173,9 @@ def watched(site: Site, tmp_path: Path) -> Iterator[Watched]:
 
         def are_ready() -> bool:
             process.look()
-            assert beside.code is None, beside.tail()
-            return process.phase == "ready" and bool(said(beside, "caught up"))
+            for worker in beside.values():
+                assert worker.code is None, worker.tail()
+            return process.phase == "ready" and bool(said(beside["monitor"], "caught up"))
 
         await_true(are_ready, PATIENCE_S, "Prometheus or the monitor is not ready")
         yield Watched(program.address, f"127.0.0.1:{service}")
