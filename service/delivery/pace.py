@@ -65,5 +65,9 @@ class Pace:
 
     def end(self, served: int, fetched: int) -> None:
         """End a turn that processed `served` of `fetched` records. If some are left, the next poll
-        takes at most twice those; after each turn that leaves none, twice as many as before."""
-        self.limit = 2 * served if served < fetched else min(2 * self.limit, _ALL)
+        takes at most twice those; after each turn that leaves none, twice as many as before. Empty
+        polls, which follow while records are fetched again, change nothing."""
+        if served < fetched:
+            self.limit = 2 * served
+        elif fetched:
+            self.limit = min(2 * self.limit, _ALL)

@@ -64,10 +64,10 @@ def test_polls_take_twice_what_a_turn_could_process_until_turns_leave_nothing() 
     pace = Pace(2.0, Clock())
     all_of_them = pace.limit
     limits = []
-    for served, fetched in ((50_000, 50_000), (40, 50_000), (10, 80), (20, 20), (40, 40)):
+    for served, fetched in ((50_000, 50_000), (40, 50_000), (10, 80), (0, 0), (20, 20), (40, 40)):
         pace.end(served, fetched)
         limits.append(pace.limit)
-    assert limits == [all_of_them, 80, 20, 40, 80]
+    assert limits == [all_of_them, 80, 20, 20, 40, 80], "an empty poll proves nothing"
     for _ in range(100):
         pace.end(7, 7)
     assert pace.limit == all_of_them > 1_000_000_000
