@@ -19,7 +19,7 @@ Data = Annotated[
 #: The options for reading DATA; the command is decorated with
 #: `eddycast.service.commands.expand.expand_options`.
 Reading = Annotated[ReadOptions, "Reading DATA"]
-#: How readings of one slot are gathered, for a command that reads history for a bundle.
+#: Aggregate of the readings of one slot, for a command that reads history for a bundle.
 AsTrained = Annotated[
     str | None,
     typer.Option(

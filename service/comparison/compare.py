@@ -1,5 +1,5 @@
-"""What two models' forecasts of the same readings say about them: paired differences of their
-losses, for all series together and for each."""
+"""Paired differences of the losses of two models that have forecast the same readings, for all
+series together and for each."""
 
 from __future__ import annotations
 

@@ -226,7 +226,7 @@ _SCALARS: Final[Mapping[str, _Read]] = {
     "double": _floats("double"),
     "string": lambda walk, rows: walk.texts(rows),
 }
-#: How a scalar is passed over where that is less work.
+#: Cheaper ways to skip a scalar than to read it, by type.
 _PASSED: Final[Mapping[str, _Read]] = {
     "string": lambda walk, rows: walk.pass_texts(rows),
     "bytes": _pass_bytes,

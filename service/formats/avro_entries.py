@@ -44,7 +44,7 @@ class AvroEntries:
     def __init__(self, reader: AvroReader, wanted: Sequence[Tokens]) -> None:
         self._reader, self._wanted = reader, list(dict.fromkeys(wanted))
         self._columns: dict[bytes, AvroColumns | None] = {}  # by frame; None = not as columns
-        #: How the content of a place is read from `AvroRows`.
+        #: Readers of `AvroRows` by the place that they read.
         self.columns: dict[Tokens, Column] = {tokens: _column(tokens) for tokens in self._wanted}
 
     def read(self, values: Sequence[bytes | None]) -> tuple[AvroRows, Int64]:

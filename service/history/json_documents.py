@@ -10,7 +10,7 @@ from eddycast.service.history.column_words import is_time_word, zone_word
 from eddycast.service.history.forms import looks_like_time
 
 Row = dict[str, Any]
-#: What the places of a pair are, by the name of the list: Prometheus, and Graphite.
+#: Order of a pair by the name of its list: Prometheus and Graphite.
 _PAIRS = {"values": ("time", "value"), "datapoints": ("value", "time")}
 #: Number of records by which a file is judged.
 _SEEN = 20

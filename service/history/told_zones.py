@@ -17,7 +17,7 @@ from eddycast.service.history.options import ReadOptions
 from eddycast.service.history.times import Times
 from eddycast.service.history.zones import AMBIGUOUS, PAIRS, is_zone, offset_ms
 
-#: What stands for several zones, in the United States.
+#: Names of several zones, with their offsets in the United States.
 _UNITED_STATES = {"cst": "-06:00", "cdt": "-05:00"}
 _ONLY_THERE = {"est", "edt", "mst", "mdt", "pst", "pdt", "akst", "akdt", "hst"}
 _OFFSET = r"(?:UTC|GMT)?[+-]\d\d?(?::?\d\d)?"

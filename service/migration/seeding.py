@@ -37,7 +37,7 @@ from eddycast.service.records import PartitionBatch
 from eddycast.service.settings.settings import Settings
 from eddycast.service.state.changelog import is_stream, row_bytes
 
-#: What to do about a group that has rows or offsets.
+#: Advice for a group that has rows or offsets.
 _REPLACE = "replace them with --replace"
 #: Maximum records of one poll of the changelog.
 _RECORDS = 20_000

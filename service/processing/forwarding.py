@@ -1,5 +1,5 @@
-"""What a forecast takes over from its reading's record, and tombstones among forecasts, where the
-settings ask for them."""
+"""Headers that a forecast takes over from its reading's record, and tombstones among forecasts,
+where the settings ask for them."""
 
 from __future__ import annotations
 

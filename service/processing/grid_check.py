@@ -11,8 +11,8 @@ from eddycast.service.settings.time import TimeSettings
 
 
 def trained_otherwise(manifest: Manifest, time: TimeSettings) -> tuple[str, str] | None:
-    """What is wrong and what to do, if a model was trained on readings that were gathered in
-    another way; None if it was not, or if its history had one reading for each step."""
+    """(problem, action) for a model that was trained on readings gathered in another way; None for
+    any other, also if its history had one reading for each step."""
     trained = manifest.training.aggregate if manifest.training else None
     if trained in (None, time.aggregate):
         return None

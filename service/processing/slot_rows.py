@@ -1,5 +1,4 @@
-"""What the rows of one partition hold of their slots, and the readings that change it, in
-columns."""
+"""The open slots of one partition and the readings that change them, in columns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What MLflow records of a model: a run with choices and figures, and a version of a model.
+"""Records of a model in MLflow: a run with choices and figures, and a version of a model.
 
 MLflow receives facts and decides nothing: the champion is the registry's newest change.
 """

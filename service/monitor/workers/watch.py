@@ -41,7 +41,7 @@ class WorkerWatch:
     def __init__(self, given: Sequence[HostPort]) -> None:
         self.names = Names(given)
         self._seen: dict[Worker, Seen] = {}
-        #: What is known of the workers, replaced as a whole at every look.
+        #: The latest view of the workers, replaced as a whole at every look.
         self.view: dict[str, Any] = workers_view((), None)
 
     def start(self, stop: threading.Event) -> None:
