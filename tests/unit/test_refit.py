@@ -46,7 +46,16 @@ def contents(bundle: Path) -> dict[str, bytes]:
     return {file.name: file.read_bytes() for file in bundle.iterdir() if file.suffix == ".onnx"}
 
 
-@pytest.mark.parametrize("family", ["naive", "seasonal_naive", "ar", "lstm", "auto"])
+@pytest.mark.parametrize(
+    "family",
+    [
+        "naive",
+        "ar",
+        "auto",
+        pytest.param("seasonal_naive", marks=pytest.mark.exhaustive),
+        pytest.param("lstm", marks=pytest.mark.exhaustive),
+    ],
+)
 def test_figures_are_of_the_fit_without_the_hold_out(family: str, tmp_path: Path) -> None:
     data = panel()
     kept, figures = train_bundle(data, recipe(family), SPLIT, tmp_path / "kept")
