@@ -79,6 +79,7 @@ def train(history: Path, out: Path, *more: str) -> int:
             "--horizon",
             "6",
             "--no-refit",
+            "--no-calibration",
             "--out",
             str(out),
             *more,

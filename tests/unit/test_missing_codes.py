@@ -141,7 +141,9 @@ def history(path: Path, codes: dict[str, list[float]], counter: bool = False) ->
 def trained(file: Path, *words: str) -> Codes:
     """Train and return the codes in the manifest."""
     assert run(train_naive(file, file.parent / "bundle", *words)) == 0
-    return read_manifest(file.parent / "bundle").codes
+    manifest = read_manifest(file.parent / "bundle")
+    assert manifest.seasons_ms == (), "a season of none is none"
+    return manifest.codes
 
 
 class Exported(Exception):

@@ -116,7 +116,7 @@ def test_a_hidden_state_with_a_cell_of_ones_own_is_trained_and_exported(
     history: Path, tmp_path: Path
 ) -> None:
     family = f"{page_example(tmp_path, 'gated')}:Gated"
-    assert train(history, family, "--epochs", "2", "--no-refit") == 0
+    assert train(history, family, "--epochs", "2", "--no-refit", "--no-calibration") == 0
     runtime = load_runtime(tmp_path / "bundle")
     assert {spec.name: spec.shape for spec in runtime.manifest.state}["hidden"] == (16,)
     own, naive, _ = (figure.wql or 0.0 for figure in runtime.manifest.backtest[:3])
@@ -129,7 +129,7 @@ def test_its_own_fit_and_a_module_by_name(
     written(tmp_path, "own_by_name", HEAD + FITTED)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    assert train(history, "own_by_name:Fitted", "--name", "mine", "--no-refit") == 0
+    assert train(history, "own_by_name:Fitted", "--name", "mine", "--no-calibration") == 0
     assert read_manifest(tmp_path / "bundle").name == "mine"
 
 
@@ -137,7 +137,8 @@ def test_points_of_its_own_fit_have_quantiles_from_their_errors(
     history: Path, tmp_path: Path
 ) -> None:
     bare = FITTED.replace("        model.offsets", "        # model.offsets")
-    assert train(history, f"{written(tmp_path, 'bare', HEAD + bare)}:Fitted", "--no-refit") == 0
+    file = written(tmp_path, "bare", HEAD + bare)
+    assert train(history, f"{file}:Fitted", "--no-refit", "--no-calibration") == 0
     figures = read_manifest(tmp_path / "bundle").backtest
     (far,) = (figure for figure in figures if figure.model == "Fitted" and figure.horizon == 6)
     assert far.coverage_80 is not None and 0.7 < far.coverage_80 < 0.9

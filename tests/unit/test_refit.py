@@ -20,7 +20,6 @@ from eddycast.training.fitting.problem import Problem
 from eddycast.training.problems import problem_of, whole_of
 from eddycast.training.recipe import Recipe
 from eddycast.training.train import fit_bundle, train_bundle
-from tests.support.training import train_naive
 
 HOUR = 3_600_000
 ROWS = 600
@@ -49,9 +48,9 @@ def contents(bundle: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize(
     "family",
     [
-        "naive",
         "ar",
         "auto",
+        pytest.param("naive", marks=pytest.mark.exhaustive),
         pytest.param("seasonal_naive", marks=pytest.mark.exhaustive),
         pytest.param("lstm", marks=pytest.mark.exhaustive),
     ],
@@ -157,11 +156,3 @@ def test_a_backtest_on_seen_readings_says_so(
     said = " ".join(capsys.readouterr().out.split())
     assert ("the figures flatter" in said) is (flag == "")
     assert ("seen" in json.loads(figures.read_text())) is (flag == "")
-
-
-def test_a_season_of_none_is_none(
-    history: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(train_naive(history, tmp_path / "b")) == 0
-    assert "no season" in capsys.readouterr().out
-    assert read_manifest(tmp_path / "b").seasons_ms == ()
