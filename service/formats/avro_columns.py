@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from eddycast.service.formats.avro_reader import DECIMAL, number_of
 from eddycast.service.formats.avro_schema import Schema
 from eddycast.service.formats.avro_walk import Tokens, Walk
+from eddycast.service.formats.columns import Contents
 from eddycast.service.records import Int64
 
 _Bool = NDArray[np.bool_]
 #: Reads what stands at the cursors of some rows: their values in order, or None if not wanted.
-_Read = Callable[["Walk", Int64], Sequence[Any] | None]
+_Read = Callable[["Walk", Int64], Contents | None]
 _FLOATS: Final[Mapping[str, np.dtype[Any]]] = {"float": np.dtype("<f4"), "double": np.dtype("<f8")}
+_BYTE: Final = np.dtype(np.uint8)
 
 
 class NotColumns(Exception):
@@ -39,12 +41,12 @@ class AvroColumns:
 
     def read(
         self, values: Sequence[bytes], frame: bytes
-    ) -> tuple[dict[Tokens, Sequence[Any]], _Bool, _Bool]:
+    ) -> tuple[dict[Tokens, Contents], _Bool, _Bool]:
         """The content of each place in records behind the same frame, ABSENT = nothing; which
         values [n] are broken or unusual, and which [n] have another frame."""
         walk = Walk(values, self._wanted)
         rows = np.arange(len(values))
-        others = (walk.fixed(rows, len(frame)) != np.frombuffer(frame, np.uint8)).any(axis=1)
+        others = walk.fixed(rows, np.dtype(f"V{len(frame)}")) != np.void(frame)
         if others.any():
             rows = rows[~others]
         self._read(walk, rows)
@@ -159,7 +161,8 @@ class _Compiler:
         wanted, tokens = read, path
 
         def noted(walk: Walk, rows: Int64) -> None:
-            walk.put(tokens, rows, wanted(walk, rows) or [None] * len(rows))
+            found = wanted(walk, rows)
+            walk.put(tokens, rows, [None] * len(rows) if found is None else found)
 
         return noted
 
@@ -173,7 +176,7 @@ def _within(walk: Walk, rows: Int64, counts: Int64) -> tuple[Int64, Int64]:
 
 
 def _booleans(walk: Walk, rows: Int64) -> list[Any]:
-    found = walk.fixed(rows, 1)[:, 0]
+    found = walk.fixed(rows, _BYTE)
     walk.bad[rows[found > 1]] = True
     truths: list[Any] = (found == 1).tolist()
     return truths
@@ -182,11 +185,10 @@ def _booleans(walk: Walk, rows: Int64) -> list[Any]:
 def _floats(kind: str) -> _Read:
     dtype = _FLOATS[kind]
 
-    def read(walk: Walk, rows: Int64) -> list[Any]:
-        numbers = walk.fixed(rows, dtype.itemsize).view(dtype)[:, 0]
+    def read(walk: Walk, rows: Int64) -> Contents:
+        numbers = walk.fixed(rows, dtype)
         walk.bad[rows[np.isnan(numbers)]] = True  # which JSON does not have: not a usual record
-        found: list[Any] = numbers.tolist()
-        return found
+        return numbers
 
     return read
 
@@ -220,8 +222,8 @@ def _pass_bytes(walk: Walk, rows: Int64) -> None:
 _SCALARS: Final[Mapping[str, _Read]] = {
     "null": lambda walk, rows: None,  # noqa: ARG005 - nothing stands there
     "boolean": _booleans,
-    "int": lambda walk, rows: walk.varints(rows).tolist(),
-    "long": lambda walk, rows: walk.varints(rows).tolist(),
+    "int": lambda walk, rows: walk.varints(rows),
+    "long": lambda walk, rows: walk.varints(rows),
     "float": _floats("float"),
     "double": _floats("double"),
     "string": lambda walk, rows: walk.texts(rows),

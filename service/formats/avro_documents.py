@@ -17,6 +17,8 @@ from eddycast.service.records import PartitionBatch
 
 #: Number of keys that are remembered.
 _REMEMBERED = 1 << 16
+#: Keys behind a frame sort before all others.
+_UNFRAMED = bytes([max(SIZES)[0] + 1])
 
 
 class AvroDocuments:
@@ -41,7 +43,7 @@ class AvroDocuments:
             rows = list(zip(keys, values, batch.headers, strict=True))
             keys = [None if key is None else framed(key, own, KEY_HEADER) for key, _, own in rows]
             values = [None if v is None else framed(v, own, VALUE_HEADER) for _, v, own in rows]
-        if not SIZES.keys().isdisjoint([key[:1] for key in keys if key]):
+        if min(filter(None, keys), default=_UNFRAMED) < _UNFRAMED:
             keys = [self._plain(key) for key in keys]
         return replace(batch, keys=list(keys), values=list(values))
 

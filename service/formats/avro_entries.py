@@ -12,8 +12,9 @@ from eddycast.service.formats.avro_columns import AvroColumns, NotColumns
 from eddycast.service.formats.avro_frame import SIZES, schema_id_of
 from eddycast.service.formats.avro_reader import AvroReader
 from eddycast.service.formats.avro_walk import Tokens
+from eddycast.service.formats.columns import Contents, listed
 from eddycast.service.formats.json_observation import VALUE_LIMIT_BYTES
-from eddycast.service.formats.mapping_structs import Column
+from eddycast.service.formats.mapping_structs import Column, Numeric
 from eddycast.service.mapping.pointers import ABSENT
 from eddycast.service.records import Int64
 
@@ -22,7 +23,7 @@ from eddycast.service.records import Int64
 class AvroRows:
     """Records by what was wanted of them: a column for each place."""
 
-    columns: Mapping[Tokens, Sequence[Any]]
+    columns: Mapping[Tokens, Contents]
     count: int
 
     def __len__(self) -> int:
@@ -30,8 +31,11 @@ class AvroRows:
 
     def select(self, at: Sequence[int]) -> AvroRows:
         """The records at these indexes."""
-        found = {tokens: [own[i] for i in at] for tokens, own in self.columns.items()}
-        return AvroRows(found, len(at))
+        return AvroRows({tokens: _some(own, at) for tokens, own in self.columns.items()}, len(at))
+
+
+def _some(found: Contents, at: Sequence[int]) -> Contents:
+    return found[at] if isinstance(found, np.ndarray) else [found[i] for i in at]
 
 
 #: Readings before their columns are read: msgspec structs or dicts, or Avro records.
@@ -46,10 +50,12 @@ class AvroEntries:
         self._columns: dict[bytes, AvroColumns | None] = {}  # by frame; None = not as columns
         #: Readers of `AvroRows` by the place that they read.
         self.columns: dict[Tokens, Column] = {tokens: _column(tokens) for tokens in self._wanted}
+        #: The same where an array of numbers will do.
+        self.numbers: dict[Tokens, Numeric] = {tokens: _cells(tokens) for tokens in self._wanted}
 
     def read(self, values: Sequence[bytes | None]) -> tuple[AvroRows, Int64]:
         """The records that could be read, and their rows, rising."""
-        whole: dict[Tokens, Sequence[Any]] = dict.fromkeys(self._wanted, [ABSENT] * len(values))
+        whole: dict[Tokens, Contents] = dict.fromkeys(self._wanted, [ABSENT] * len(values))
         read = np.zeros(len(values), np.bool_)
         rows = _allowed(values)
         while len(rows):
@@ -98,17 +104,22 @@ def _begins(value: bytes, frame: bytes) -> bool:
 
 
 def _merge(
-    whole: dict[Tokens, Sequence[Any]],
-    found: Mapping[Tokens, Sequence[Any]],
+    whole: dict[Tokens, Contents],
+    found: Mapping[Tokens, Contents],
     rows: Sequence[int],
     at: Sequence[int],
 ) -> None:
     """Put what was found at some indexes into rows of the whole."""
     for tokens, column in found.items():
-        whole[tokens] = merged = list(whole[tokens])
+        whole[tokens] = merged = list(listed(whole[tokens]))
+        column = listed(column)
         for row, i in zip(rows, at, strict=True):
             merged[row] = column[i]
 
 
 def _column(tokens: Tokens) -> Column:
-    return lambda rows: list(rows.columns[tokens])
+    return lambda rows: list(listed(rows.columns[tokens]))
+
+
+def _cells(tokens: Tokens) -> Numeric:
+    return lambda rows: rows.columns[tokens]

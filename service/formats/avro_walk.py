@@ -9,11 +9,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from eddycast.service.formats.columns import Contents, listed
 from eddycast.service.mapping.pointers import ABSENT
 from eddycast.service.records import Int64
 
 Tokens = tuple[str, ...]
 _VARINT_BYTES: Final = 10
+#: Strings up to this size are cut out of a matrix, longer ones one by one.
+_SHORT: Final = 32
 
 
 class Walk:
@@ -27,18 +30,17 @@ class Walk:
         self.bad = np.zeros(len(values), np.bool_)
         # a broken record may lead its cursor beyond the end of all, but no further
         self.limit = len(self.raw) + 1
-        self.bytes = np.frombuffer(self.raw + bytes(2), np.uint8)
-        self.found: dict[Tokens, Sequence[Any]] = {
-            tokens: [ABSENT] * len(values) for tokens in wanted
-        }
+        self._padded = self.raw + bytes(_SHORT + 2)
+        self.bytes = np.frombuffer(self._padded, np.uint8)
+        self.found: dict[Tokens, Contents] = {tokens: [ABSENT] * len(values) for tokens in wanted}
 
-    def put(self, tokens: Tokens, rows: Int64, values: Sequence[Any]) -> None:
+    def put(self, tokens: Tokens, rows: Int64, values: Contents) -> None:
         """Note what rows have at a place."""
         if len(rows) == len(self.bad):
             self.found[tokens] = values
             return
-        column = list(self.found[tokens])
-        for row, value in zip(rows.tolist(), values, strict=True):
+        column = list(listed(self.found[tokens]))
+        for row, value in zip(rows.tolist(), listed(values), strict=True):
             column[row] = value
         self.found[tokens] = column
 
@@ -70,12 +72,16 @@ class Walk:
         self.bad[rows[sizes < 0]] = True
         return np.clip(sizes, 0, self.limit)
 
-    def fixed(self, rows: Int64, size: int) -> NDArray[np.uint8]:
-        """Consume `size` bytes of each row: uint8 [n, size]."""
+    def fixed(self, rows: Int64, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """Consume an element of `dtype` of each row; of at most _SHORT bytes."""
         at = self.at[rows]
-        self.skip(rows, size)
-        last = len(self.bytes) - 1
-        found: NDArray[np.uint8] = self.bytes[np.minimum(at[:, None] + np.arange(size), last)]
+        self.skip(rows, dtype.itemsize)
+        return self._elements(at, dtype)
+
+    def _elements(self, at: Int64, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """The bytes at each place, as elements of `dtype`."""
+        count = len(self._padded) - dtype.itemsize + 1
+        found: NDArray[Any] = np.ndarray((count,), dtype, self._padded, strides=(1,))[at]
         return found
 
     def texts(self, rows: Int64) -> list[Any]:
@@ -83,11 +89,32 @@ class Walk:
         sizes = self.sizes(rows)
         at = self.at[rows]
         self.skip(rows, sizes)
+        if len(rows) and (found := self._short(at, sizes)) is not None:
+            return found
         ends = at + sizes
         if not self._are_ascii(at, ends):
             return self._decoded(rows, at, ends)
         text = self.text
         return [text[a:b] for a, b in zip(at.tolist(), ends.tolist(), strict=True)]
+
+    def _short(self, at: Int64, sizes: Int64) -> list[Any] | None:
+        """Strings that are short and ASCII and do not end with a NUL, which an array of strings
+        would drop; None if there are others."""
+        count, width, least = len(at), int(sizes.max()), int(sizes.min())
+        if not 0 < width <= _SHORT:
+            return None
+        found = self._elements(at, np.dtype(f"V{width}"))
+        is_one = least == width and bool((found == found[0]).all())
+        if is_one:  # a site, a unit
+            found, at, sizes = found[:1], at[:1], sizes[:1]
+        codes = found.view(np.uint8).reshape(len(found), width)
+        if least < width:
+            codes = codes * (np.arange(width) < sizes[:, None])
+        last = self.bytes[at + np.maximum(sizes, 1) - 1]
+        if (codes >= 0x80).any() or not last[sizes > 0].all():
+            return None
+        texts: list[Any] = codes.astype(np.uint32).view(f"U{width}")[:, 0].tolist()
+        return texts * count if is_one else texts
 
     def pass_texts(self, rows: Int64) -> None:
         """Pass over strings; a record is broken where one is no UTF-8."""

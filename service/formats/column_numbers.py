@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eddycast.service.dead_letters.unreadable import Unreadable
+from eddycast.service.formats.columns import Contents
 from eddycast.service.mapping.cells import Cells
 from eddycast.service.mapping.pointers import ABSENT
 from eddycast.service.records import LARGEST, Float64
@@ -24,8 +25,11 @@ class Numbers:
     def __init__(self, cells: Cells) -> None:
         self._cells = cells
 
-    def read(self, found: Sequence[Any]) -> tuple[Float64, Bool]:
+    def read(self, found: Contents) -> tuple[Float64, Bool]:
         """Return the numbers [n], NaN = missing, and which of them are none."""
+        if isinstance(found, np.ndarray):
+            numbers = found.astype(np.float64)
+            return numbers, abs(numbers) > LARGEST
         if set(map(type, found)) <= _NUMBERS:
             try:
                 numbers = np.array(found, np.float64)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eddycast.service.dead_letters.unreadable import Unreadable
+from eddycast.service.formats.columns import Contents, listed
 from eddycast.service.formats.mapping import Mapping
 from eddycast.service.mapping.pointers import ABSENT
 from eddycast.service.records import Int64
@@ -25,15 +26,17 @@ class StampColumns:
         self._stamps = mapping.stamps
         self._is_record = [place.name == "record" for place, _ in mapping.times]
 
-    def read(
-        self, columns: Sequence[Sequence[Any]], times: Int64, latest: Int64
-    ) -> tuple[Int64, Bool]:
+    def read(self, columns: Sequence[Contents], times: Int64, latest: Int64) -> tuple[Int64, Bool]:
         """Return the stamps [n], ms, and which of them are none.
 
         `columns` are what the places hold, ABSENT or None = nothing; `times` [n] the records'
         broker times; `latest` [n] the largest stamps allowed.
         """
-        stamps, wrong = self._first(columns, times)
+        first = columns[0]
+        if isinstance(first, np.ndarray) and first.dtype == np.int64:
+            stamps, wrong = self._stamps.of_column(first)
+        else:
+            stamps, wrong = self._first([listed(column) for column in columns], times)
         return stamps, wrong | (stamps < 0) | (stamps > latest)
 
     def _first(self, columns: Sequence[Sequence[Any]], times: Int64) -> tuple[Int64, Bool]:

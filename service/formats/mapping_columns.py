@@ -19,6 +19,7 @@ from eddycast.service.formats.column_fields import Fields, all_fields, named_fie
 from eddycast.service.formats.column_names import Name, StreamNames
 from eddycast.service.formats.column_numbers import Numbers
 from eddycast.service.formats.column_stamps import StampColumns
+from eddycast.service.formats.columns import Contents
 from eddycast.service.formats.mapping import Mapping
 from eddycast.service.formats.mapping_layout import Layout
 from eddycast.service.formats.reading_columns import ReadingColumns
@@ -63,13 +64,19 @@ class _Batch:
         entries = self._meeting_conditions(self._source.read())
         rows = entries.rows
         stamps, wrong = self._reader.stamps.read(
-            [self._column(place, entries) for place, _ in self._mapping.times],
+            [self._time(place, entries) for place, _ in self._mapping.times],
             self._batch.timestamps[rows],
             self._latest[rows],
         )
         self._bad[rows[wrong]] = True
         read = self._fields if self._mapping.fields else self._values
         return read(entries, stamps)
+
+    def _time(self, source: Source, entries: Entries) -> Contents:
+        """Content of a place that may hold the time, for each entry."""
+        if source.pointer is not None and self._layout.avro is not None:
+            return self._layout.numbers[source.pointer.tokens](entries.objects)
+        return self._column(source, entries)
 
     def _column(self, source: Source, entries: Entries) -> list[Any]:
         """Content of one place of the record, for each entry; ABSENT = nothing."""
@@ -119,7 +126,7 @@ class _Batch:
         """Read each entry as one reading."""
         read, rows = self._reader.numbers.read, entries.rows
         columns = [
-            read(self._layout.columns[pointer.tokens](entries.objects))
+            read(self._layout.numbers[pointer.tokens](entries.objects))
             for pointer in self._mapping.values
         ]
         for _, wrong in columns:

@@ -16,6 +16,7 @@ from eddycast.service.formats.mapping_structs import (
     NUMBER,
     SCALAR,
     Column,
+    Numeric,
     Tokens,
     Unsupported,
     dict_column,
@@ -45,6 +46,11 @@ class Layout:
     entries: tuple[Column, str] | None = None
     #: Reader of Avro records; None = they are of another format.
     avro: AvroEntries | None = None
+
+    @property
+    def numbers(self) -> dict[Tokens, Column] | dict[Tokens, Numeric]:
+        """`columns`, for what is read as numbers."""
+        return self.columns if self.avro is None else self.avro.numbers
 
 
 def layout_of(mapping: Mapping, settings: InputSettings, channels: int) -> Layout:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from eddycast.service.formats.columns import Contents
 from eddycast.service.mapping.pointers import ABSENT, ANY
 
 Tokens = tuple[str, ...]
@@ -17,6 +18,8 @@ NUMBER: Any = float | None
 SCALAR: Any = int | float | str | bool | None
 #: Function of objects of a type (or of `AvroRows`): the value of one field in each of them.
 Column = Callable[[Any], list[Any]]
+#: The same for a field of numbers, which may be an array of them.
+Numeric = Callable[[Any], Contents]
 
 
 class Unsupported(Exception):

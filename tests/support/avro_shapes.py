@@ -42,7 +42,7 @@ def record_of(name: str, **fields: Any) -> Schema:
 
 stamps = st.integers(NOW - 10**6, NOW + 10**9) | st.sampled_from([0, -5, 2**62, -(2**63)])
 numbers = st.floats(width=64) | st.sampled_from([20.5, 1e31])
-words = st.text(max_size=6) | st.sampled_from(["pump-1", "a\x01", "x" * 2000])
+words = st.text(max_size=6) | st.sampled_from(["pump-1", "a\x01", "a\0", "x" * 32, "x" * 2000])
 maybe = st.none() | numbers
 _MILLIS = {"type": "long", "logicalType": "timestamp-millis"}
 _DECIMAL = {"type": "bytes", "logicalType": "decimal", "precision": 12, "scale": 2}

@@ -17,6 +17,7 @@ from eddycast.service.formats.avro_columns import AvroColumns, NotColumns
 from eddycast.service.formats.avro_documents import AvroDocuments
 from eddycast.service.formats.avro_frame import FRAME, KEY_HEADER, VALUE_HEADER
 from eddycast.service.formats.avro_reader import AvroReader, UnknownSchema
+from eddycast.service.formats.columns import listed
 from eddycast.service.formats.guessing import guess
 from eddycast.service.formats.mapped_decoder import MappedDecoder
 from eddycast.service.formats.outcomes import Record
@@ -184,6 +185,32 @@ def test_schemas_that_a_record_could_misuse_are_refused() -> None:
     ):
         with pytest.raises(UnknownSchema):
             AvroReader(known({7: schema})).schema(7)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["pump"] * 3,
+        ["pump-1", "pump-2"],
+        ["a", "", "abc"],
+        ["", ""],
+        ["a\0", "b"],
+        ["\0", "\0"],
+        ["x" * 32, "y" * 32],
+        ["x" * 33, "y"],
+        ["Süd", "Nord"],
+        ["Süd", "Süd"],
+    ],
+)
+def test_texts_of_any_length_are_read_whole(texts: list[str]) -> None:
+    schema = record_of("Sent", site="string", number="long")
+    columns = AvroColumns(AvroReader(known({7: schema})).schema(7), [("site",), ("number",)])
+    values = [encoded(schema, {"site": text, "number": -5}) for text in texts]
+    found, bad, others = columns.read(values, values[0][: FRAME.size])
+    assert list(listed(found["site",])) == texts and list(found["number",]) == [-5] * len(texts)
+    assert not bad.any() and not others.any()
+    broken = [value[: FRAME.size + 1] for value in values]
+    assert columns.read(broken, values[0][: FRAME.size])[1].all()
 
 
 def test_objects_and_bytes_are_not_columns() -> None:
