@@ -162,8 +162,8 @@ class Pipeline:
             processed = self._model.run(chunk)
             delivery.produce(processed, polled)
             self._pace.did(processed.cost)
-            delivery.commit_if_due()
             served += processed.records
+            delivery.commit_if_due(backlog=served < fetched)
             if served < fetched and self._pace.is_over:
                 delivery.commit_now()
                 delivery.assignment.rewind()

@@ -45,6 +45,8 @@ from eddycast.service.state.store import Store
 Clock = Callable[[], float]
 #: Time-out for closing a producer, s.
 _CLOSE_S = 0.5
+#: Time between two commits while records wait, as a multiple of a commit's.
+_WORK = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ class Checkpoint:
         self.steps = 0
         #: Rows and tombstones written by the last commit.
         self.written = 0
-        self._tried = clock()
+        self._tried, self._took = clock(), 0.0
 
     def produce(self, output: Output) -> None:
         """Steps 1 and 2. Raises RecordTooLarge, BrokerUnavailable, TransactionFailed."""
@@ -98,18 +100,23 @@ class Checkpoint:
         )
         producer.produce(output.topic, output.partition, output.keys, output.values, output.headers)
 
-    def remaining(self) -> float:
+    def remaining(self, backlog: bool = False) -> float:
         """Seconds until the next commit is due, at least 0;
-        infinite when there is nothing to commit."""
+        infinite when there is nothing to commit. While more records wait (`backlog`), most of the
+        time is for them and not for commits: the interval is _WORK times the last commit's
+        duration, if that is longer."""
         if not self._partitions.has_uncommitted:
             return float("inf")
         if self.steps >= self._settings.max_steps:
             return 0.0
-        return max(0.0, self._tried + self._settings.interval_s - self._clock())
+        interval = self._settings.interval_s
+        if backlog:
+            interval = max(interval, _WORK * self._took)
+        return max(0.0, self._tried + interval - self._clock())
 
-    def due(self) -> bool:
-        """True when it is time to commit."""
-        return self.remaining() == 0.0
+    def due(self, backlog: bool = False) -> bool:
+        """True when it is time to commit, while more records wait or not."""
+        return self.remaining(backlog) == 0.0
 
     def flush(self, within_s: float) -> bool:
         """With delivery at least once, wait until every output is acknowledged; otherwise do
@@ -126,8 +133,11 @@ class Checkpoint:
         BrokerUnavailable: the caller then rolls back. After CommitUnknown rows must be restored
         from the changelog.
         """
+        began = self._clock()
         try:
-            return self._commit(self._clock() + within_s)
+            offsets = self._commit(began + within_s)
+            self._took = self._clock() - began
+            return offsets
         finally:
             # the interval starts at the end of a commit: slow commits still leave time for work
             self._tried = self._clock()

@@ -111,9 +111,9 @@ class Delivery:
         if self.checkpoint.flush(self._waits.commit_s):
             self._turn_metrics.acknowledged()
 
-    def commit_if_due(self, at_once: bool = False) -> None:
-        """Commit if it is time to, or `at_once`."""
-        if at_once or self.checkpoint.due():
+    def commit_if_due(self, at_once: bool = False, backlog: bool = False) -> None:
+        """Commit if it is time to, or `at_once`. `backlog`: more records wait."""
+        if at_once or self.checkpoint.due(backlog):
             self.commit_now()
 
     def commit_now(self) -> None:

@@ -43,8 +43,8 @@ def _handover() -> None:
             revoked(*noted.pop(0)[1:])
         return [batch for batch in batches if self._delivery.partitions.is_serving(batch.partition)]
 
-    def wait(self: Checkpoint) -> float:
-        return _LATE_S if noted else remaining(self)
+    def wait(self: Checkpoint, backlog: bool = False) -> float:
+        return _LATE_S if noted else remaining(self, backlog)
 
     Handover.revoked = lambda *call: noted.append((time.monotonic(), *call))  # type: ignore[method-assign]
     Pipeline._poll = commit_later  # type: ignore[method-assign]

@@ -219,6 +219,24 @@ def test_between_slow_commits_there_is_as_much_work_as_between_quick_ones() -> N
     assert bench.checkpoint.remaining() == pytest.approx(0.5)
 
 
+def test_while_records_wait_most_of_the_time_is_not_for_commits() -> None:
+    bench = Bench(interval_s=0.5)
+    bench.takes = 0.4
+    bench.partitions[0].done = 11
+    bench.checkpoint.commit(1.0)
+    bench.partitions[0].done = 12
+    assert bench.checkpoint.remaining() == pytest.approx(0.5)
+    assert bench.checkpoint.remaining(backlog=True) == pytest.approx(0.8)
+    bench.now += 0.6
+    assert bench.checkpoint.due() and not bench.checkpoint.due(backlog=True)
+    bench.now += 0.3
+    assert bench.checkpoint.due(backlog=True)
+    bench.takes = 0.01
+    bench.checkpoint.commit(1.0)
+    bench.partitions[0].done = 13
+    assert bench.checkpoint.remaining(backlog=True) == pytest.approx(0.5)
+
+
 def test_enough_steps_make_a_commit_due_before_its_time() -> None:
     bench = Bench(interval_s=100.0, steps=1000)
     bench.partitions[0].done = 11
