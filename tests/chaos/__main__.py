@@ -7,8 +7,11 @@ was lost, doubled, altered or out of order, and no row of state differs.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 
@@ -16,9 +19,10 @@ from tests.chaos.driver import Result, run
 from tests.chaos.fleet import WHOLE, Build
 from tests.chaos.proxy import site
 from tests.chaos.schedule import draw_faults, kinds_for
-from tests.chaos.shapes import GATHERED, MAPPED, PLAIN
+from tests.chaos.shapes import GATHERED, MAPPED, PLAIN, SCHEMA, Shape, avro
 from tests.chaos.table import is_clean, table
 from tests.chaos.weakened import GUARDS, without
+from tests.support.schema_registry import SchemaRegistryServer
 
 #: Faults in one run at most; each run has topics and workers of its own,
 #: and every second one has many partitions.
@@ -34,9 +38,10 @@ def main() -> int:
     results = []
     for nodes in asked.nodes:
         results.append(_disturbed(nodes, asked, build))
+        shape = f"{', mapped' * asked.mapped}{', Avro' * asked.avro}{', gathered' * asked.gathered}"
         _say(
-            f"\n{_nodes(nodes)}, seed {asked.seed}, delivery {asked.delivery}"
-            f"{', mapped' * asked.mapped}{', gathered' * asked.gathered}\n{table(results[-1])}"
+            f"\n{_nodes(nodes)}, seed {asked.seed}, delivery {asked.delivery}{shape}\n"
+            f"{table(results[-1])}"
         )
     return 0 if all(map(is_clean, results)) else 1
 
@@ -64,6 +69,9 @@ def _asked() -> argparse.Namespace:
         "--mapped", action="store_true", help="records of several readings, found by a mapping"
     )
     parser.add_argument(
+        "--avro", action="store_true", help="records in Avro, with a real schema registry"
+    )
+    parser.add_argument(
         "--gathered", action="store_true", help="readings are gathered by steps, and hold"
     )
     return parser.parse_args()
@@ -84,7 +92,7 @@ def _disturbed(nodes: int, asked: argparse.Namespace, build: Build) -> list[Resu
     )
     in_a_run = min(_IN_A_RUN, -(-asked.faults // 2))
     results: list[Result] = []
-    with site(nodes) as place:
+    with site(nodes) as place, _shape(asked) as shape:
         while chunk := list(islice(faults, in_a_run)):
             partitions = asked.partitions or _PARTITIONS[len(results) % len(_PARTITIONS)]
             last = chunk[-1].number + 1
@@ -93,15 +101,29 @@ def _disturbed(nodes: int, asked: argparse.Namespace, build: Build) -> list[Resu
                 f"{last} of {asked.faults}, {partitions} partitions"
             )
             seed = asked.seed * 1000 + len(results)
-            shape = MAPPED if asked.mapped else PLAIN
-            if asked.gathered:
-                shape = replace(shape, settings={**shape.settings, **GATHERED})
             replication = min(3, nodes)
             results.append(
                 run(place, chunk, seed, partitions, replication, build, _say, shape=shape)
             )
             _explain(results[-1])
     return results
+
+
+@contextmanager
+def _shape(asked: argparse.Namespace) -> Iterator[Shape]:
+    """The shape that the options name, while what it needs is there."""
+    shape = MAPPED if asked.mapped else PLAIN
+    registry = SchemaRegistryServer()
+    try:
+        if asked.avro:
+            registry.start()
+            sent = {"schema": json.dumps(SCHEMA)}
+            found = registry.ask("/subjects/chaos-value/versions", sent)
+            shape = avro(registry.url, int(found["id"]))
+        gathered = GATHERED if asked.gathered else {}
+        yield replace(shape, settings={**shape.settings, **gathered})
+    finally:
+        registry.stop()
 
 
 def _say(line: str) -> None:

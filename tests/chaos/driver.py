@@ -85,7 +85,9 @@ def run(
     admin.close()
     for topics in (disturbed, undisturbed):
         topics.create(servers, partitions, replication)
-    feed = Feed(servers, disturbed.input, seed, partitions, max(24, 2 * partitions), shape)
+    watched = Progress(servers, disturbed, partitions)  # of its own: clients are not thread-safe
+    streams = max(24, 2 * partitions)
+    feed = Feed(servers, disturbed.input, seed, partitions, streams, shape, watched.behind)
     settings = disturbed.settings(site.for_workers, champions.bundle) | HURRIED
     settings |= {**champions.settings, **shape.settings}
     progress = Progress(servers, disturbed, partitions)
@@ -99,6 +101,7 @@ def run(
             return result
         finally:
             progress.close()
+            watched.close()
     _follow(servers, undisturbed, result, shape)
     result.records = feed.records
     found = _differences(servers, disturbed, undisturbed, build.may_repeat, champions)

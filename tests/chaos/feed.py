@@ -2,8 +2,10 @@
 with everything that real ones do.
 
 A minute of their time takes a tenth of a second, and is sent in parts, so that a fault rarely finds
-a worker with nothing to do. Each record holds its stamp, also one that cannot be read, so that what
-differs at the end can be traced to the moment at which it was sent.
+a worker with nothing to do. On a machine that is too busy for that the sensors wait while the
+workers are far behind, or each recovery would take longer than the one before. Each record holds
+its stamp, also one that cannot be read, so that what differs at the end can be traced to the moment
+at which it was sent.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from eddycast.service.broker.kafka.broker import KafkaBroker
 from eddycast.service.errors import EddycastError
@@ -21,6 +23,9 @@ from tests.support.bundles import START_MS
 
 MINUTE_MS = 60_000
 TICK_S, PARTS = 0.02, 5
+#: The sensors wait while the workers are so many minutes behind; they look every so many.
+LEAD, LOOK = 60, 10
+WAIT_S = 0.2
 #: Probabilities that a reading is missing, null, sent twice, stamped ten minutes ago, or cut off.
 GAP, NULL, TWICE, LATE, TORN = 0.04, 0.02, 0.02, 0.01, 0.01
 #: A stream falls silent with this chance a minute, for so many minutes:
@@ -79,7 +84,11 @@ class Feed:
         partitions: int,
         streams: int,
         shape: Shape = PLAIN,
+        behind: Callable[[], int] = lambda: 0,
     ) -> None:
+        """`behind` returns the number of records that were sent and are not committed yet; it is
+        called by the thread of the feed."""
+        self._behind = behind
         self._producer = KafkaBroker(KafkaSettings(bootstrap_servers=servers)).producer()
         self._topic, self._shape = topic, shape
         self._minutes = minutes(seed, partitions, streams)
@@ -110,6 +119,8 @@ class Feed:
     def _run(self) -> None:
         try:
             while not self._stop.is_set():
+                if len(self.sent) % LOOK == 0:
+                    self._await_workers()
                 readings = next(self._minutes)
                 self.sent.append(time.monotonic())
                 for part in range(PARTS):
@@ -117,6 +128,11 @@ class Feed:
                     self._stop.wait(TICK_S)
         except Exception as error:  # noqa: BLE001 - raised by `stop`, in the driver's own thread
             self._raised = error
+
+    def _await_workers(self) -> None:
+        """Return once no more than LEAD minutes are not committed."""
+        while self._behind() * len(self.sent) > LEAD * self.records and not self._stop.is_set():
+            self._stop.wait(WAIT_S)
 
     def _send(self, readings: list[Reading]) -> None:
         try:

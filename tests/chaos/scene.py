@@ -112,14 +112,7 @@ class Progress:
         deadline = time.monotonic() + _RECOVERS_S
         while time.monotonic() < deadline:
             try:
-                self._consumer = self._consumer or KafkaConsumer(
-                    bootstrap_servers=self._servers.split(","),
-                    group_id=None,
-                    enable_auto_commit=False,
-                    **_HASTY,
-                )
-                found = self._consumer.end_offsets(self._places)
-                return {place.partition: offset for place, offset in found.items()}
+                return self._end_offsets()
             except KafkaError:
                 self.close()
                 time.sleep(0.1)
@@ -131,6 +124,16 @@ class Progress:
             lambda admin: admin.list_group_offsets({self._group: self._places})[self._group]
         )
         return {place.partition: offset.offset for place, offset in (found or {}).items()}
+
+    def behind(self) -> int:
+        """Number of records of the input that are not committed; 0 without an answer."""
+        committed = self.committed()
+        try:
+            ends = self._end_offsets()
+        except KafkaError:
+            self.close()
+            return 0
+        return sum(max(0, end - max(0, committed.get(p, 0))) for p, end in ends.items())
 
     def await_reached(
         self, ends: Mapping[int, int], fleet: Fleet, stalled_s: float = _RECOVERS_S
@@ -163,6 +166,17 @@ class Progress:
             listing.transactional_id for listings in (found or {}).values() for listing in listings
         ]
         return [name for name in ids if f"-{self._group}-" in name]
+
+    def _end_offsets(self) -> dict[int, int]:
+        """Raises KafkaError."""
+        self._consumer = self._consumer or KafkaConsumer(
+            bootstrap_servers=self._servers.split(","),
+            group_id=None,
+            enable_auto_commit=False,
+            **_HASTY,
+        )
+        found = self._consumer.end_offsets(self._places)
+        return {place.partition: offset for place, offset in found.items()}
 
     def _ask(self, question: Callable[[KafkaAdminClient], Any]) -> Any:
         """The answer; None if there was none. The client looks for a group's coordinator once and

@@ -3,13 +3,18 @@
 PLAIN     a record for each reading, as the service reads it without settings
 MAPPED    gateways: records of up to eight readings of several streams, which a mapping finds.
           Some records are cut off, some readings are wrong, and some are passed over
+avro      a record in Avro for each reading, behind the id of its schema, the reading in a record
+          inside it; cut off, wrong and passed over like those of MAPPED
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+
+from tests.support.avro_shapes import encoded, record_of
 
 #: Key and value of a record.
 KeyValue = tuple[bytes, bytes]
@@ -55,6 +60,52 @@ def _element(key: bytes, value: bytes) -> bytes:
 
 #: Settings with which readings are gathered by steps and hold, whatever their records look like.
 GATHERED = {"TIME__AGGREGATE": "mean", "TIME__CLOSE_AFTER_S": "30", "TIME__HOLD_S": "180"}
+
+#: The schema of `avro`.
+SCHEMA = record_of(
+    "Sent",
+    device=record_of("Device", id="string"),
+    off="boolean",
+    timestamp="long",
+    data=["null", record_of("Data", celsius=["null", "double"])],
+)
+
+
+def avro(registry_url: str, schema_id: int) -> Shape:
+    """Records in Avro, whose schema a registry knows by this id."""
+
+    def gathered(readings: Sequence[KeyValue]) -> list[KeyValue]:
+        return [(key, _in_avro(key, value, schema_id)) for key, value in readings]
+
+    return Shape(
+        gathered,
+        {
+            "INPUT__FORMAT": "avro",
+            "INPUT__STREAM": "{/device/id}",
+            "INPUT__VALUE": "/data/celsius",
+            "INPUT__WHERE": "/off = false",
+            "SCHEMA_REGISTRY__URL": registry_url,
+        },
+    )
+
+
+def _in_avro(key: bytes, value: bytes, schema_id: int) -> bytes:
+    """One reading; cut off if it is, and what is none stays as it is."""
+    is_whole = value.endswith(b"}")
+    try:
+        sent = json.loads(value if is_whole else value + b"}")
+        stamp, number = sent["timestamp"], sent["value"]
+        record = {
+            "device": {"id": key.decode()},
+            "off": stamp % 7 == 0,
+            "timestamp": stamp,
+            "data": {"celsius": None if number is None else float(number)},
+        }
+    except (ValueError, TypeError, KeyError):
+        return value
+    whole = encoded(SCHEMA, record, schema_id)
+    return whole if is_whole else whole[:-1]
+
 
 PLAIN = Shape(list)
 MAPPED = Shape(

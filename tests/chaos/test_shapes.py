@@ -17,7 +17,7 @@ from eddycast.service.records import LAST_TIMESTAMP
 from eddycast.service.settings.load import load_settings
 from eddycast.service.settings.settings import PREFIX
 from tests.chaos.feed import minutes
-from tests.chaos.shapes import MAPPED, PLAIN, Shape
+from tests.chaos.shapes import MAPPED, PLAIN, SCHEMA, Shape, avro
 from tests.support.bundles import RECURRENT, write_bundle
 from tests.support.crashing import Fleet, outputs, stored
 from tests.support.running import AT_ONCE, INPUT, memory_broker
@@ -25,7 +25,7 @@ from tests.support.running import AT_ONCE, INPUT, memory_broker
 
 def read(shape: Shape, gathered: list[tuple[bytes, bytes]]) -> list[Outcome]:
     variables = {PREFIX + name: value for name, value in shape.settings.items()}
-    mapping = Mapping(load_settings((), variables).input, 1)
+    mapping = Mapping(load_settings((), variables).input, 1, schema_of=lambda _: SCHEMA)
     return [
         outcome
         for key, value in gathered
@@ -33,14 +33,24 @@ def read(shape: Shape, gathered: list[tuple[bytes, bytes]]) -> list[Outcome]:
     ]
 
 
-def test_a_gateway_sends_what_its_sensors_would() -> None:
-    sent = [
+def of_one_partition() -> list[tuple[bytes, bytes]]:
+    return [
         (key, value)
         for readings in islice(minutes(5, 4, 24), 200)
         for partition, key, value in readings
         if partition == 1
     ]
-    plain, mapped = (read(shape, shape.gathered(sent)) for shape in (PLAIN, MAPPED))
+
+
+AVRO = avro("http://localhost:8081", 7)
+
+
+@pytest.mark.parametrize(
+    ("shape", "errors"), [(MAPPED, {"not_json", "not_a_number"}), (AVRO, {"not_avro"})]
+)
+def test_other_shapes_send_what_the_sensors_would(shape: Shape, errors: set[str]) -> None:
+    sent = of_one_partition()
+    plain, mapped = (read(own, own.gathered(sent)) for own in (PLAIN, shape))
     kinds = [{type(one) for one in found} for found in (plain, mapped)]
     assert kinds == [{Reading, Refused}, {Reading, Refused, Filtered}]
     alone = {
@@ -48,9 +58,12 @@ def test_a_gateway_sends_what_its_sensors_would() -> None:
     }
     taken = [one for one in mapped if isinstance(one, Reading)]
     assert {(one.stream, one.timestamp, str(one.values)) for one in taken} <= alone
-    errors = {one.why.error for one in mapped if isinstance(one, Refused)}
-    assert errors == {"not_json", "not_a_number"}
+    assert {one.why.error for one in mapped if isinstance(one, Refused)} == errors
     assert 0.7 < len(taken) / len(alone) < 0.95
+
+
+def test_a_gateway_sends_several_at_once() -> None:
+    sent = of_one_partition()
     assert len(MAPPED.gathered(sent)) < len(sent) / 7
 
 
