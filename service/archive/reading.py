@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from eddycast.service.archive.beginning import Beginning
 from eddycast.service.archive.folder import covered_by
 from eddycast.service.archive.rows import ObservationRows
 from eddycast.service.broker.port import Broker
@@ -49,9 +50,14 @@ def read_archive(
 
 
 def read_topic(
-    broker: Broker, settings: Settings, topic: str, channels: Sequence[str], options: ReadOptions
+    broker: Broker,
+    settings: Settings,
+    topic: str,
+    channels: Sequence[str],
+    options: ReadOptions,
+    beginning: Beginning = Beginning(),  # noqa: B008 - immutable
 ) -> History:
-    """All observations of a topic up to its present end, read by the service's own decoder.
+    """The observations of a topic up to its present end, read by the service's own decoder.
     Raises TopicMissing, BrokerError, DataError."""
     schemas = SchemaRegistry(settings.schema_registry, settings.topics.output)
     rows = ObservationRows(settings, max(len(channels), 1), schemas)
@@ -61,7 +67,8 @@ def read_topic(
         raise TopicMissing(f"there is no topic {topic}", "name another one")
     frames, unreadable = [rows.empty.select(_COLUMNS)], 0
     with broker.reader(topic) as reader:
-        first, ends = reader.first(range(count)), reader.end(range(count))
+        ends = reader.end(range(count))
+        first = beginning.places(reader, ends)
         clocks = dict.fromkeys(first, Clock())
         reader.start(first)
         answered = time.monotonic()
@@ -75,6 +82,7 @@ def read_topic(
             if time.monotonic() - answered > _PATIENCE_S:
                 raise BrokerUnavailable(f"{topic} cannot be read to its end", "try again")
     notes = [f"topic {topic}: {many(count, 'partition')}"]
+    notes += [beginning.remark] if beginning.remark else []
     notes += [f"{many(unreadable, 'reading')} cannot be read"] if unreadable else []
     return _history(f"topic {topic}", pl.concat(frames), channels, options, notes)
 

@@ -126,6 +126,12 @@ class Reader(Connection, Protocol):
         """High watermark of each partition: the offset after the last record, including those of
         open transactions (read uncommitted). Raises BrokerUnavailable."""
 
+    def since(
+        self, partitions: Collection[int], time_ms: int, timeout_s: float = 10.0
+    ) -> dict[int, int]:
+        """Offset of the first record of each partition that is stamped `time_ms` or later, or the
+        end if none is. Raises BrokerUnavailable."""
+
     def poll(self, timeout_s: float, max_records: int) -> list[PartitionBatch]:
         """Wait up to `timeout_s` for committed records of the partitions started. At most one batch
         a partition, none empty, at most `max_records` in all. Also returns, without records, when a

@@ -41,6 +41,17 @@ class ReaderBattery:
         assert values(batches, 2) == numbers(3, 207)
         assert (reader.first([0]), reader.end([0, 1])) == ({0: 0}, {0: 10, 1: 10})
 
+    def test_a_time_is_found(self, bench: Bench) -> None:
+        topic = bench.topic(2)
+        bench.fill(topic, 0, numbers(5))
+        time.sleep(0.05)
+        between = int(time.time() * 1000) - 20
+        bench.fill(topic, 0, numbers(3))
+        reader = bench.reader(topic)
+        assert reader.since([0, 1], between) == {0: 5, 1: 0}
+        assert reader.since([0], 0) == {0: 0}
+        assert reader.since([0], between + 3_600_000) == {0: 8}
+
     def test_polls_bring_no_more_than_asked_for(self, bench: Bench) -> None:
         topic = bench.topic(2)
         for partition in (0, 1):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -13,6 +15,7 @@ import polars as pl
 import pytest
 
 from eddycast.service.archive.archiver import Archiver
+from eddycast.service.archive.beginning import Beginning
 from eddycast.service.archive.folder import TopicFolder, covered_by
 from eddycast.service.archive.forecast_rows import ForecastRows
 from eddycast.service.archive.reading import read_archive, read_topic
@@ -216,6 +219,30 @@ def test_readings_come_back_as_history(tmp_path: Path, read: Callable[..., Any])
     assert history.timestamps[0].tolist() == [START_MS + t * 60_000 for t in range(5)]
     assert np.array_equal(history.values[0], [0, 1, 2, np.nan, np.nan], equal_nan=True)
     assert history.codes == ((-9999.0,),)
+
+
+def test_a_topic_is_read_from_where_it_is_told() -> None:
+    broker = memory_broker(2)
+    feed(broker, range(4), 0, b"a")
+    time.sleep(0.05)
+    between = time.time() * 1000 - 20
+    feed(broker, range(4, 6), 0, b"a")
+    feed(broker, range(3), 1, b"b")
+
+    def lengths(told: str) -> list[int]:
+        beginning = Beginning.parse(told, round(between) + 60_000)
+        history = read_topic(broker, Settings(), INPUT, (), ReadOptions(), beginning)
+        return [len(stamps) for stamps in history.timestamps]
+
+    assert lengths("") == [6, 3]
+    assert lengths("1min") == [2, 3]
+    assert lengths(datetime.fromtimestamp(between / 1000, UTC).isoformat()) == [2, 3]
+    assert lengths("2") == [2, 2]
+    assert lengths("100") == [6, 3]
+    with pytest.raises(DataError, match="holds no observations"):
+        lengths("2099-01-01")
+    with pytest.raises(DataError, match="'soon' is no time to begin at"):
+        lengths("soon")
 
 
 def test_channels_of_a_reading_stay_together(tmp_path: Path) -> None:

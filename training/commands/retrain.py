@@ -27,8 +27,8 @@ def retrain(
     history: Annotated[
         list[str],
         typer.Option(
-            help="archive (in archive.directory), kafka or kafka:TOPIC, or files as in `eddycast "
-            "train`; give it once for each."
+            help="archive (in archive.directory), kafka, kafka:TOPIC or kafka:TOPIC@90d, or "
+            "files as in `eddycast train`; give it once for each."
         ),
     ],
     job: Annotated[JobOptions, "Training and judging"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -17,8 +18,9 @@ ARCHIVE, KAFKA = "archive", "kafka"
 def read_sources(
     sources: Sequence[str], settings: Settings, options: ReadOptions, champion: Manifest | None
 ) -> History:
-    """Read `archive`, `kafka`, `kafka:TOPIC`, or files as all commands do, with the champion's
-    channels unless `options` name others. Raises DataError, SettingsError, BrokerError."""
+    """Read `archive`, `kafka`, `kafka:TOPIC` or `kafka:TOPIC@BEGINNING` (`Beginning.parse`), or
+    files as all commands do, with the champion's channels unless `options` name others. Raises
+    DataError, SettingsError, BrokerError."""
     read = () if champion is None else champion.read_channels
     own = read if len(read) > 1 else ()
     options = replace(options, channels=options.channels or own)
@@ -37,9 +39,16 @@ def read_sources(
             "name one of them, or several files",
         )
     # imports polars
+    from eddycast.service.archive.beginning import Beginning
     from eddycast.service.archive.reading import read_archive, read_topic
 
-    topic = topic or settings.topics.input
     if kind == KAFKA:
-        return read_topic(kafka_broker(settings.kafka), settings, topic, options.channels, options)
+        topic, _, told = topic.partition("@")
+        beginning, broker = (
+            Beginning.parse(told, int(time.time() * 1000)),
+            kafka_broker(settings.kafka),
+        )
+        topic = topic or settings.topics.input
+        return read_topic(broker, settings, topic, options.channels, options, beginning)
+    topic = topic or settings.topics.input
     return read_archive(settings.archive.place(), topic, options.channels, options)

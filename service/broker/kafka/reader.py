@@ -73,6 +73,22 @@ class KafkaReader(Connection):
         """See `port.Reader`."""
         return self._ask(self._all.end_offsets, partitions, timeout_s)
 
+    def since(
+        self, partitions: Collection[int], time_ms: int, timeout_s: float = 10.0
+    ) -> dict[int, int]:
+        """See `port.Reader`."""
+        ends = self.end(partitions, timeout_s)
+
+        def first_since(places: list[TopicPartition], timeout_ms: int) -> dict[Any, int]:
+            asked = dict.fromkeys(places, time_ms)
+            found = self._all.offsets_for_times(asked, timeout_ms=timeout_ms)
+            return {
+                place: ends[place.partition] if one is None else one.offset
+                for place, one in found.items()
+            }
+
+        return self._ask(first_since, partitions, timeout_s)
+
     def poll(self, timeout_s: float, max_records: int) -> list[PartitionBatch]:
         """See `port.Reader`."""
         deadline = time.monotonic() + timeout_s

@@ -126,6 +126,11 @@ class Log:
         """Offset before which every transaction has ended."""
         return min(self._open.values(), default=self.end)
 
+    def since(self, time_ms: int) -> int:
+        """Offset of the first record that is stamped `time_ms` or later; the end if none is."""
+        stamps = self._timestamps
+        return next((i for i in range(self.first, self.end) if stamps[i] >= time_ms), self.end)
+
     def append(self, column: Column, timestamp: int, owner: Transaction | None) -> None:
         """Add a column of records, all stamped `timestamp`."""
         if owner is not None and owner not in self._open:

@@ -38,6 +38,16 @@ class MemoryReader(Connection):
         with self._changed:
             return {partition: self._log(partition).end for partition in partitions}
 
+    def since(
+        self,
+        partitions: Collection[int],
+        time_ms: int,
+        timeout_s: float = 10.0,  # noqa: ARG002 - at once
+    ) -> dict[int, int]:
+        """See `port.Reader`."""
+        with self._changed:
+            return {partition: self._log(partition).since(time_ms) for partition in partitions}
+
     def poll(self, timeout_s: float, max_records: int) -> list[PartitionBatch]:
         """See `port.Reader`."""
         if self._closed:
