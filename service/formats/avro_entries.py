@@ -51,7 +51,7 @@ class AvroEntries:
         #: Readers of `AvroRows` by the place that they read.
         self.columns: dict[Tokens, Column] = {tokens: _column(tokens) for tokens in self._wanted}
         #: The same where an array of numbers will do.
-        self.numbers: dict[Tokens, Numeric] = {tokens: _cells(tokens) for tokens in self._wanted}
+        self.numbers: dict[Tokens, Numeric] = {tokens: _numbers(tokens) for tokens in self._wanted}
 
     def read(self, values: Sequence[bytes | None]) -> tuple[AvroRows, Int64]:
         """The records that could be read, and their rows, rising."""
@@ -121,5 +121,5 @@ def _column(tokens: Tokens) -> Column:
     return lambda rows: list(listed(rows.columns[tokens]))
 
 
-def _cells(tokens: Tokens) -> Numeric:
+def _numbers(tokens: Tokens) -> Numeric:
     return lambda rows: rows.columns[tokens]
