@@ -75,11 +75,13 @@ class Life:
         """The hours from the last day that was fed until this one."""
         servers = KafkaSettings(bootstrap_servers=self.site.kafka.bootstrap_servers)
         with KafkaBroker(servers).producer() as producer:
-            for hour, stream, value in self._all:
-                if self.days * DAY <= hour < until * DAY:
-                    reading = {"timestamp": START_MS + hour * HOUR_MS, "value": value}
-                    content = json.dumps(reading).encode()
-                    producer.produce(self.site.input, stream, [b"s%d" % stream], [content])
+            for stream in range(STREAMS):
+                sent = [
+                    json.dumps({"timestamp": START_MS + hour * HOUR_MS, "value": value}).encode()
+                    for hour, own, value in self._all
+                    if own == stream and self.days * DAY <= hour < until * DAY
+                ]
+                producer.produce(self.site.input, stream, [b"s%d" % stream] * len(sent), sent)
             producer.flush(60.0)
         self.days = until
 
