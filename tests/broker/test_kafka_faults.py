@@ -326,32 +326,31 @@ def test_too_few_replicas_stop_a_transaction_and_enough_let_it_go_on(cluster: Ka
     """Three copies are asked for, and one of three brokers, the leader of a partition,
     answers no more."""
     times = {
-        "request_timeout_ms": 3500,
-        "delivery_timeout_ms": 4000,
+        "request_timeout_ms": 7000,
+        "delivery_timeout_ms": 8000,
         "transaction_timeout_ms": 20_000,
     }
-    broker, topic, name = (
-        KafkaBroker(
-            KafkaSettings(bootstrap_servers=cluster.bootstrap_servers, **{**QUICK, **times})
-        ),
-        "replicated",
-        new_id(),
+    patient = KafkaBroker(KafkaSettings(bootstrap_servers=cluster.bootstrap_servers))
+    broker = KafkaBroker(
+        KafkaSettings(bootstrap_servers=cluster.bootstrap_servers, **{**QUICK, **times})
     )
-    admin = broker.admin()
-    admin.create_topic(topic, 3, replication=3, config={"min.insync.replicas": "3"})
-    assert admin.replication(topic) == 3
-    admin.close()
+    topic, name = "replicated", new_id()
+    with patient.admin() as admin:
+        admin.create_topic(topic, 3, replication=3, config={"min.insync.replicas": "3"})
+        assert admin.replication(topic) == 3
+    with patient.producer(new_id(), PATIENCE_S) as first:  # of a cluster that has just begun
+        commit_everywhere(first, topic, b"first", 3 * PATIENCE_S)
     producer = broker.producer(name, PATIENCE_S)
     commit_everywhere(producer, topic, b"before", PATIENCE_S)
     with cluster.pause(2):
         with pytest.raises(TransactionFailed, match=topic):
-            commit_everywhere(producer, topic, b"during", 8.0)
+            commit_everywhere(producer, topic, b"during", 14.0)
         producer.close(1.0)
     successor = broker.producer(name, PATIENCE_S)
     commit_everywhere(successor, topic, b"after", PATIENCE_S)
     successor.close(1.0)
     seen = KafkaHarness(cluster).read(topic)
-    assert [record.value for record in seen] == [b"before", b"after"] * 3
+    assert [record.value for record in seen] == [b"first", b"before", b"after"] * 3
 
 
 def test_a_reader_asks_the_new_leader_where_no_connection_told_of_the_old_ones_end(
