@@ -36,7 +36,7 @@ quick: $(VENV)/.dev ## the inner loop: everything that needs neither Kafka nor t
 	$(BIN)/python -m pytest -n 2 --dist loadfile -m 'not kafka and not slow and not trains and not exhaustive' tests/unit tests/broker tests/durability tests/property
 
 test: check ## the checks, then every test, against a real Apache Kafka too
-	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 exhaustive: $(VENV)/.dev ## further combinations of family, season and grid, and every kind of fault; half an hour
 	$(BIN)/python -m pytest -n 2 -m exhaustive
