@@ -55,10 +55,12 @@ def read_topic(
     topic: str,
     channels: Sequence[str],
     options: ReadOptions,
-    beginning: Beginning = Beginning(),  # noqa: B008 - immutable
+    begin: str = "",
 ) -> History:
     """The observations of a topic up to its present end, read by the service's own decoder.
-    Raises TopicMissing, BrokerError, DataError."""
+    `begin` is as `Beginning.parse` reads it, empty for all. Raises TopicMissing, BrokerError,
+    DataError."""
+    beginning = Beginning.parse(begin, int(time.time() * 1000))
     schemas = SchemaRegistry(settings.schema_registry, settings.topics.output)
     rows = ObservationRows(settings, max(len(channels), 1), schemas)
     with broker.admin() as admin:

@@ -144,10 +144,11 @@ def site(nodes: int = 1) -> Iterator[Site]:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Free ports, below the range of outgoing connections: a restart finds them free again."""
+    """Free ports, below those of the brokers, which are chosen before these are taken, and of
+    outgoing connections: a restart finds them free again."""
     ports: list[int] = []
     while len(ports) < count:
-        port = random.randrange(20_000, 32_000)
+        port = random.randrange(16_000, 20_000)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             if port not in ports:

@@ -15,7 +15,6 @@ import polars as pl
 import pytest
 
 from eddycast.service.archive.archiver import Archiver
-from eddycast.service.archive.beginning import Beginning
 from eddycast.service.archive.folder import TopicFolder, covered_by
 from eddycast.service.archive.forecast_rows import ForecastRows
 from eddycast.service.archive.reading import read_archive, read_topic
@@ -230,12 +229,12 @@ def test_a_topic_is_read_from_where_it_is_told() -> None:
     feed(broker, range(3), 1, b"b")
 
     def lengths(told: str) -> list[int]:
-        beginning = Beginning.parse(told, round(between) + 60_000)
-        history = read_topic(broker, Settings(), INPUT, (), ReadOptions(), beginning)
+        history = read_topic(broker, Settings(), INPUT, (), ReadOptions(), told)
         return [len(stamps) for stamps in history.timestamps]
 
     assert lengths("") == [6, 3]
-    assert lengths("1min") == [2, 3]
+    assert lengths(f"{round(time.time() * 1000 - between)}ms") == [2, 3]
+    assert lengths("1h") == [6, 3]
     assert lengths(datetime.fromtimestamp(between / 1000, UTC).isoformat()) == [2, 3]
     assert lengths("2") == [2, 2]
     assert lengths("100") == [6, 3]

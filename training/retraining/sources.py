@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -18,7 +17,7 @@ ARCHIVE, KAFKA = "archive", "kafka"
 def read_sources(
     sources: Sequence[str], settings: Settings, options: ReadOptions, champion: Manifest | None
 ) -> History:
-    """Read `archive`, `kafka`, `kafka:TOPIC` or `kafka:TOPIC@BEGINNING` (`Beginning.parse`), or
+    """Read `archive`, `kafka`, `kafka:TOPIC` or `kafka:TOPIC@BEGIN` (see `read_topic`), or
     files as all commands do, with the champion's channels unless `options` name others. Raises
     DataError, SettingsError, BrokerError."""
     read = () if champion is None else champion.read_channels
@@ -39,16 +38,11 @@ def read_sources(
             "name one of them, or several files",
         )
     # imports polars
-    from eddycast.service.archive.beginning import Beginning
     from eddycast.service.archive.reading import read_archive, read_topic
 
     if kind == KAFKA:
-        topic, _, told = topic.partition("@")
-        beginning, broker = (
-            Beginning.parse(told, int(time.time() * 1000)),
-            kafka_broker(settings.kafka),
-        )
-        topic = topic or settings.topics.input
-        return read_topic(broker, settings, topic, options.channels, options, beginning)
+        topic, _, begin = topic.partition("@")
+        topic, broker = topic or settings.topics.input, kafka_broker(settings.kafka)
+        return read_topic(broker, settings, topic, options.channels, options, begin)
     topic = topic or settings.topics.input
     return read_archive(settings.archive.place(), topic, options.channels, options)
