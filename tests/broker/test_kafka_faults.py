@@ -335,9 +335,16 @@ def test_too_few_replicas_stop_a_transaction_and_enough_let_it_go_on(cluster: Ka
         KafkaSettings(bootstrap_servers=cluster.bootstrap_servers, **{**QUICK, **times})
     )
     topic, name = "replicated", new_id()
-    with patient.admin() as admin:
-        admin.create_topic(topic, 3, replication=3, config={"min.insync.replicas": "3"})
-        assert admin.replication(topic) == 3
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            with patient.admin() as admin:
+                admin.create_topic(topic, 3, replication=3, config={"min.insync.replicas": "3"})
+                assert admin.replication(topic) == 3
+            break
+        except BrokerUnavailable:  # a node has not registered yet
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
     with patient.producer(new_id(), PATIENCE_S) as first:  # of a cluster that has just begun
         commit_everywhere(first, topic, b"first", 3 * PATIENCE_S)
     producer = broker.producer(name, PATIENCE_S)

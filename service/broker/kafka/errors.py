@@ -34,6 +34,7 @@ MEANING: dict[type[BaseException], type[BrokerError]] = {
     vendor.KafkaError: BrokerError,
     vendor.RetriableError: BrokerUnavailable,
     vendor.BrokerNotAvailableError: BrokerUnavailable,
+    vendor.UnknownBrokerIdError: BrokerUnavailable,  # a node that has not registered yet
     OSError: BrokerUnavailable,
     # not cured by waiting; so are the errors in `refusals.py`
     vendor.AuthorizationError: NotAuthorized,
