@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from eddycast.service.formats.avro_reader import DECIMAL, number_of
 from eddycast.service.formats.avro_schema import Schema
-from eddycast.service.formats.avro_walk import Tokens, Walk
-from eddycast.service.formats.columns import Contents
+from eddycast.service.formats.avro_walk import Walk
+from eddycast.service.formats.columns import Contents, Tokens
 from eddycast.service.records import Int64
 
 _Bool = NDArray[np.bool_]

@@ -11,10 +11,9 @@ import numpy as np
 from eddycast.service.formats.avro_columns import AvroColumns, NotColumns
 from eddycast.service.formats.avro_frame import SIZES, schema_id_of
 from eddycast.service.formats.avro_reader import AvroReader
-from eddycast.service.formats.avro_walk import Tokens
-from eddycast.service.formats.columns import Contents, listed
+from eddycast.service.formats.columns import Contents, Tokens, listed
 from eddycast.service.formats.json_observation import VALUE_LIMIT_BYTES
-from eddycast.service.formats.mapping_structs import Column, Numeric
+from eddycast.service.formats.mapping_structs import Column
 from eddycast.service.mapping.pointers import ABSENT
 from eddycast.service.records import Int64
 
@@ -50,8 +49,6 @@ class AvroEntries:
         self._columns: dict[bytes, AvroColumns | None] = {}  # by frame; None = not as columns
         #: Readers of `AvroRows` by the place that they read.
         self.columns: dict[Tokens, Column] = {tokens: _column(tokens) for tokens in self._wanted}
-        #: The same where an array of numbers will do.
-        self.numbers: dict[Tokens, Numeric] = {tokens: _numbers(tokens) for tokens in self._wanted}
 
     def read(self, values: Sequence[bytes | None]) -> tuple[AvroRows, Int64]:
         """The records that could be read, and their rows, rising."""
@@ -118,8 +115,4 @@ def _merge(
 
 
 def _column(tokens: Tokens) -> Column:
-    return lambda rows: list(listed(rows.columns[tokens]))
-
-
-def _numbers(tokens: Tokens) -> Numeric:
     return lambda rows: rows.columns[tokens]

@@ -9,11 +9,10 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from eddycast.service.formats.columns import Contents, listed
+from eddycast.service.formats.columns import Contents, Tokens, listed
 from eddycast.service.mapping.pointers import ABSENT
 from eddycast.service.records import Int64
 
-Tokens = tuple[str, ...]
 _VARINT_BYTES: Final = 10
 #: Strings up to this size are cut out of a matrix, longer ones one by one.
 _SHORT: Final = 32

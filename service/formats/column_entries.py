@@ -11,6 +11,7 @@ import numpy as np
 
 from eddycast.service.dead_letters.unreadable import Unreadable
 from eddycast.service.formats.avro_entries import AvroEntries, AvroRows, Objects
+from eddycast.service.formats.columns import Contents
 from eddycast.service.formats.documents import header_texts, whole_documents
 from eddycast.service.formats.json_observation import VALUE_LIMIT_BYTES
 from eddycast.service.formats.mapping_layout import Layout
@@ -110,7 +111,7 @@ class BatchEntries:
                 self.bad[row] = True
         self.rows = np.array(rows, np.int64)
 
-    def _of_several(self, found: list[Any]) -> Entries:
+    def _of_several(self, found: Contents) -> Entries:
         """The entries of documents that have several each, or are one: `found`, ABSENT."""
         lists = [
             (document,) if inner is ABSENT else inner if len(inner) <= MAX_READINGS else ()

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eddycast.service.formats.avro_entries import Objects
+from eddycast.service.formats.columns import listed
 from eddycast.service.formats.mapping import Mapping
 from eddycast.service.formats.mapping_layout import Layout
 from eddycast.service.mapping.pointers import ABSENT, escaped
@@ -38,7 +39,7 @@ class Fields(NamedTuple):
 
 def named_fields(mapping: Mapping, layout: Layout, entries: Objects) -> Fields:
     """The fields that the settings name, those that exist."""
-    columns = [layout.columns[pointer.tokens](entries) for pointer in mapping.fields]
+    columns = [listed(layout.columns[pointer.tokens](entries)) for pointer in mapping.fields]
     values = list(chain.from_iterable(zip(*columns, strict=True)))
     count, width = len(entries), len(columns)
     names = mapping.number_fields.names * count

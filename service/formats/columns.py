@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+#: Place of a field in a document.
+Tokens = tuple[str, ...]
 #: An array where each record has a number there, else a list.
 Contents = Sequence[Any] | NDArray[Any]
 

@@ -19,7 +19,7 @@ from eddycast.service.formats.column_fields import Fields, all_fields, named_fie
 from eddycast.service.formats.column_names import Name, StreamNames
 from eddycast.service.formats.column_numbers import Numbers
 from eddycast.service.formats.column_stamps import StampColumns
-from eddycast.service.formats.columns import Contents
+from eddycast.service.formats.columns import Contents, Tokens, listed
 from eddycast.service.formats.mapping import Mapping
 from eddycast.service.formats.mapping_layout import Layout
 from eddycast.service.formats.reading_columns import ReadingColumns
@@ -64,7 +64,7 @@ class _Batch:
         entries = self._meeting_conditions(self._source.read())
         rows = entries.rows
         stamps, wrong = self._reader.stamps.read(
-            [self._time(place, entries) for place, _ in self._mapping.times],
+            [self._column(place, entries) for place, _ in self._mapping.times],
             self._batch.timestamps[rows],
             self._latest[rows],
         )
@@ -72,13 +72,7 @@ class _Batch:
         read = self._fields if self._mapping.fields else self._values
         return read(entries, stamps)
 
-    def _time(self, source: Source, entries: Entries) -> Contents:
-        """Content of a place that may hold the time, for each entry."""
-        if source.pointer is not None and self._layout.avro is not None:
-            return self._layout.numbers[source.pointer.tokens](entries.objects)
-        return self._column(source, entries)
-
-    def _column(self, source: Source, entries: Entries) -> list[Any]:
+    def _column(self, source: Source, entries: Entries) -> Contents:
         """Content of one place of the record, for each entry; ABSENT = nothing."""
         rows = entries.rows
         if (pointer := source.pointer) is not None:
@@ -98,7 +92,7 @@ class _Batch:
             return times
         return [self._batch.topic] * len(rows)
 
-    def _field(self, tokens: tuple[str, ...], entries: Entries) -> list[Any]:
+    def _field(self, tokens: Tokens, entries: Entries) -> Contents:
         """A field of each entry, or of the document around it."""
         get = self._layout.columns[tokens]
         column = get(entries.objects)
@@ -113,7 +107,7 @@ class _Batch:
     def _meeting_conditions(self, entries: Entries) -> Entries:
         """The entries that meet all conditions; others are passed over."""
         for condition in self._layout.conditions:
-            column = self._column(condition.place, entries)
+            column = listed(self._column(condition.place, entries))
             if condition.place.name == "key":
                 column = self._reader.names.keys(column)
             met = np.fromiter(map(condition.accepts, column), np.bool_, len(column))
@@ -126,7 +120,7 @@ class _Batch:
         """Read each entry as one reading."""
         read, rows = self._reader.numbers.read, entries.rows
         columns = [
-            read(self._layout.numbers[pointer.tokens](entries.objects))
+            read(self._layout.columns[pointer.tokens](entries.objects))
             for pointer in self._mapping.values
         ]
         for _, wrong in columns:
@@ -161,7 +155,7 @@ class _Batch:
             if source.name == "field" and fields is not None:
                 columns.append(fields.names)
                 continue
-            column = self._column(source, entries)
+            column = listed(self._column(source, entries))
             columns.append(column if fields is None else [column[i] for i in fields.at.tolist()])
         return self._reader.names.read(columns)
 

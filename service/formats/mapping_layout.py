@@ -11,13 +11,12 @@ import msgspec
 from eddycast.service.formats.avro_entries import AvroEntries
 from eddycast.service.formats.avro_frame import unframed
 from eddycast.service.formats.avro_reader import AvroReader
+from eddycast.service.formats.columns import Tokens
 from eddycast.service.formats.mapping import Mapping
 from eddycast.service.formats.mapping_structs import (
     NUMBER,
     SCALAR,
     Column,
-    Numeric,
-    Tokens,
     Unsupported,
     dict_column,
     struct_of,
@@ -46,11 +45,6 @@ class Layout:
     entries: tuple[Column, str] | None = None
     #: Reader of Avro records; None = they are of another format.
     avro: AvroEntries | None = None
-
-    @property
-    def numbers(self) -> dict[Tokens, Column] | dict[Tokens, Numeric]:
-        """`columns`, for what is read as numbers."""
-        return self.columns if self.avro is None else self.avro.numbers
 
 
 def layout_of(mapping: Mapping, settings: InputSettings, channels: int) -> Layout:

@@ -8,18 +8,15 @@ from typing import Any
 
 import msgspec
 
-from eddycast.service.formats.columns import Contents
+from eddycast.service.formats.columns import Contents, Tokens
 from eddycast.service.mapping.pointers import ABSENT, ANY
 
-Tokens = tuple[str, ...]
 #: A number, if nothing else is read as one.
 NUMBER: Any = float | None
 #: Anything but an object or an array.
 SCALAR: Any = int | float | str | bool | None
 #: Function of objects of a type (or of `AvroRows`): the value of one field in each of them.
-Column = Callable[[Any], list[Any]]
-#: The same for a field of numbers, which may be an array of them.
-Numeric = Callable[[Any], Contents]
+Column = Callable[[Any], Contents]
 
 
 class Unsupported(Exception):
