@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
-import socket
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from deploy.kafka import KafkaServer
-from deploy.kafka.server import HURRIED
+from deploy.kafka.server import HURRIED, free_ports
 
 _CHUNK = 65_536
+#: Not the ports of brokers, which are chosen before these are taken.
+_PORTS = range(10_000, 12_000)
 _HURRIED = {
     "group.min.session.timeout.ms": "1000",
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "500",
@@ -127,7 +127,7 @@ class Site:
 @contextlib.contextmanager
 def site(nodes: int = 1) -> Iterator[Site]:
     """A Kafka that may be killed, and that notices within the time-outs of the workers."""
-    ports = _free_ports(2 * nodes)
+    ports = free_ports(2 * nodes, _PORTS)
     ways = list(zip(ports[:nodes], ports[nodes:], strict=True))
     proxies = [Proxy(shown, hidden) for shown, hidden in ways]
     config = _HURRIED | _LISTENERS | (_SAFE if nodes > 1 else {})
@@ -141,16 +141,3 @@ def site(nodes: int = 1) -> Iterator[Site]:
             proxy.start()
             stack.callback(proxy.stop)
         yield Site(kafka, proxies)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Free ports, below those of the brokers, which are chosen before these are taken, and of
-    outgoing connections: a restart finds them free again."""
-    ports: list[int] = []
-    while len(ports) < count:
-        port = random.randrange(16_000, 20_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            if port not in ports:
-                ports.append(port)
-    return ports
