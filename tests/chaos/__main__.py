@@ -7,11 +7,10 @@ was lost, doubled, altered or out of order, and no row of state differs.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import islice
 
@@ -65,10 +64,11 @@ def _asked() -> argparse.Namespace:
     parser.add_argument(
         "--without", choices=GUARDS, help="a guard of the service: the proof has to fail then"
     )
-    parser.add_argument(
+    shapes = parser.add_mutually_exclusive_group()
+    shapes.add_argument(
         "--mapped", action="store_true", help="records of several readings, found by a mapping"
     )
-    parser.add_argument(
+    shapes.add_argument(
         "--avro", action="store_true", help="records in Avro, with a real schema registry"
     )
     parser.add_argument(
@@ -113,17 +113,14 @@ def _disturbed(nodes: int, asked: argparse.Namespace, build: Build) -> list[Resu
 def _shape(asked: argparse.Namespace) -> Iterator[Shape]:
     """The shape that the options name, while what it needs is there."""
     shape = MAPPED if asked.mapped else PLAIN
-    registry = SchemaRegistryServer()
-    try:
+    with ExitStack() as stack:
         if asked.avro:
+            registry = SchemaRegistryServer()
+            stack.callback(registry.stop)
             registry.start()
-            sent = {"schema": json.dumps(SCHEMA)}
-            found = registry.ask("/subjects/chaos-value/versions", sent)
-            shape = avro(registry.url, int(found["id"]))
+            shape = avro(registry.url, registry.register("chaos-value", SCHEMA))
         gathered = GATHERED if asked.gathered else {}
         yield replace(shape, settings={**shape.settings, **gathered})
-    finally:
-        registry.stop()
 
 
 def _say(line: str) -> None:

@@ -41,18 +41,13 @@ def produce(site: Site, topic: str, values: list[tuple[int, bytes, bytes]]) -> N
         producer.flush(60.0)
 
 
-def registered(server: SchemaRegistryServer, topic: str, schema: dict[str, object]) -> int:
-    subject = f"/subjects/{topic}-value/versions"
-    return int(server.ask(subject, {"schema": json.dumps(schema)})["id"])
-
-
 def test_avro_is_read_as_json_is(
     site: Site, schema_registry: SchemaRegistryServer, tmp_path: Path
 ) -> None:
     """Records of two versions of a schema, one of an unknown one, and a registry that is away for a
     while: no forecast differs and none is missing, and the archive has the same readings."""
     schema_registry.start()
-    ids = [registered(schema_registry, site.input, own) for own in (FIRST, SECOND)]
+    ids = [schema_registry.register(f"{site.input}-value", own) for own in (FIRST, SECOND)]
     avro, plain = [], []
     for minute in range(MINUTES):
         for number in range(STREAMS):
@@ -105,7 +100,7 @@ def test_the_commands_read_avro_as_well(
     site: Site, schema_registry: SchemaRegistryServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
     schema_registry.start()
-    number = registered(schema_registry, site.input, FIRST)
+    number = schema_registry.register(f"{site.input}-value", FIRST)
     record = {"at": START_MS, "device": "pump", "celsius": 20.5}
     produce(site, site.input, [(0, b"x", encoded(FIRST, record, number))])
     flags = [

@@ -112,8 +112,7 @@ def test_a_schema_that_does_not_follow_the_one_before_ends_the_start_with_a_line
     schema_registry.start()
     schema_registry.ask("/config", {"compatibility": "BACKWARD"}, "PUT")
     other = {"type": "record", "name": "Order", "fields": [{"name": "sum", "type": "int"}]}
-    subject = f"/subjects/{site.output}-value/versions"
-    schema_registry.ask(subject, {"schema": json.dumps(other)})
+    schema_registry.register(f"{site.output}-value", other)
     flags = [
         f"--{name.lower().replace('__', '.')}={value}" for name, value in site.variables.items()
     ]
