@@ -129,7 +129,7 @@ def test_its_own_fit_and_a_module_by_name(
     written(tmp_path, "own_by_name", HEAD + FITTED)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    assert train(history, "own_by_name:Fitted", "--name", "mine", "--no-calibration") == 0
+    assert train(history, "own_by_name:Fitted", "--name", "mine", "--no-refit") == 0
     assert read_manifest(tmp_path / "bundle").name == "mine"
 
 

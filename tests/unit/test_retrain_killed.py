@@ -117,7 +117,6 @@ def test_a_run_that_was_killed_is_completed_by_the_next(
 
 @pytest.mark.trains
 @pytest.mark.slow
-@pytest.mark.exhaustive
 def test_a_training_that_is_repeated_gives_the_version_that_was_half_published(
     tmp_path: Path,
 ) -> None:
