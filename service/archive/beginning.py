@@ -1,8 +1,9 @@
-"""Where reading a topic begins."""
+"""The first offset of each partition when a topic is read."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Self
@@ -31,17 +32,15 @@ class Beginning:
             return cls()
         if text.isdigit():
             return cls(offsets=int(text))
-        try:
+        with suppress(DataError):
             return cls(time_ms=now_ms - parse_duration(text))
-        except DataError:
-            try:
-                return cls(time_ms=milliseconds(text))
-            except Unreadable:
-                raise DataError(
-                    f"{text!r} is no time to begin at",
-                    "give a duration before now (90d), a time in ISO 8601 (2026-08-01), "
-                    "or a number of offsets before the end of each partition",
-                ) from None
+        with suppress(Unreadable):
+            return cls(time_ms=milliseconds(text))
+        raise DataError(
+            f"{text!r} is no time to begin at",
+            "give a duration before now (90d), a time in ISO 8601 (2026-08-01), "
+            "or a number of offsets before the end of each partition",
+        )
 
     def places(self, reader: Reader, ends: Mapping[int, int]) -> dict[int, int]:
         """The offset to begin at in each partition; `ends` are those after the last records.
@@ -55,7 +54,7 @@ class Beginning:
 
     @property
     def remark(self) -> str:
-        """What is left out, as a note says it; empty for nothing."""
+        """A part of the note on a history; empty where nothing is left out."""
         if self.offsets is not None:
             return f"from {many(self.offsets, 'offset')} before the end of each on"
         if self.time_ms is not None:

@@ -102,9 +102,8 @@ class Checkpoint:
 
     def remaining(self, backlog: bool = False) -> float:
         """Seconds until the next commit is due, at least 0;
-        infinite when there is nothing to commit. While more records wait (`backlog`), most of the
-        time is for them and not for commits: the interval is _WORK times the last commit's
-        duration, if that is longer."""
+        infinite when there is nothing to commit. While more records wait (`backlog`), the interval
+        is at least _WORK times as long as the last commit took."""
         if not self._partitions.has_uncommitted:
             return float("inf")
         if self.steps >= self._settings.max_steps:

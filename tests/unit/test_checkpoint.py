@@ -210,31 +210,29 @@ def test_when_a_commit_is_due() -> None:
     assert bench.checkpoint.due()
 
 
-def test_between_slow_commits_there_is_as_much_work_as_between_quick_ones() -> None:
+def after_a_commit(takes: float) -> Bench:
+    """A commit took `takes` seconds of an interval of 0.5, and there is more to commit."""
     bench = Bench(interval_s=0.5)
-    bench.takes = 30.0
+    bench.takes = takes
     bench.partitions[0].done = 11
     bench.checkpoint.commit(1.0)
     bench.partitions[0].done = 12
-    assert bench.checkpoint.remaining() == pytest.approx(0.5)
+    return bench
+
+
+def test_between_slow_commits_there_is_as_much_work_as_between_quick_ones() -> None:
+    assert after_a_commit(30.0).checkpoint.remaining() == pytest.approx(0.5)
 
 
 def test_while_records_wait_most_of_the_time_is_not_for_commits() -> None:
-    bench = Bench(interval_s=0.5)
-    bench.takes = 0.4
-    bench.partitions[0].done = 11
-    bench.checkpoint.commit(1.0)
-    bench.partitions[0].done = 12
+    assert after_a_commit(0.01).checkpoint.remaining(backlog=True) == pytest.approx(0.5)
+    bench = after_a_commit(0.4)
     assert bench.checkpoint.remaining() == pytest.approx(0.5)
     assert bench.checkpoint.remaining(backlog=True) == pytest.approx(0.8)
     bench.now += 0.6
     assert bench.checkpoint.due() and not bench.checkpoint.due(backlog=True)
     bench.now += 0.3
     assert bench.checkpoint.due(backlog=True)
-    bench.takes = 0.01
-    bench.checkpoint.commit(1.0)
-    bench.partitions[0].done = 13
-    assert bench.checkpoint.remaining(backlog=True) == pytest.approx(0.5)
 
 
 def test_enough_steps_make_a_commit_due_before_its_time() -> None:
